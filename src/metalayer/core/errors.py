@@ -1,0 +1,158 @@
+"""Every error MetaLayer raises on purpose, and what each says.
+
+The tree::
+
+    MetaLayerError
+    ├── ProjectError                declared files are wrong; holds every mistake found at once
+    ├── UsageError                  the call is wrong: an unknown table, a bad selector
+    ├── SourceError                 a source cannot be read
+    │   └── SourceUnavailableError      it may answer later (transient)
+    ├── LakeError                   rows cannot be staged, committed or read
+    │   └── ConflictError               somebody committed first (transient: recompute and try again)
+    ├── MetastoreError              PostgreSQL refuses or is not usable
+    │   └── MetastoreUnavailableError   it cannot be reached now (transient)
+    ├── BuildError                  a model's rows cannot be made, or a check blocks them
+    └── AccessError                 the caller may not see or do this
+
+An error says what, where, why and how to mend it: ``hint`` has no default. Whether trying again may help is told by the
+type (``transient``), never guessed from text.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a declared file. ``line`` and ``column`` count from 1; ``excerpt`` is the text of that line."""
+
+    path: str
+    line: int | None = None
+    column: int | None = None
+    excerpt: str | None = None
+
+    def __str__(self) -> str:
+        """Return ``path:line:column`` as editors understand it."""
+        return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
+
+    def caret(self) -> str:
+        """Return the excerpt with a caret under the column, or an empty string where there is nothing to show."""
+        if self.excerpt is None or self.line is None:
+            return ""
+        number = f"{self.line:>5} | "
+        shown = self.excerpt.rstrip("\r\n").replace("\t", " ")
+        text = f"{number}{shown[:200]}"
+        if self.column is None or self.column > 200:
+            return text
+        return f"{text}\n{' ' * (len(number) - 2)}| {' ' * (self.column - 1)}^"
+
+
+class MetaLayerError(Exception):
+    """Anything MetaLayer refuses or cannot do. ``hint`` is the mend; ``location`` the place, where there is one."""
+
+    transient: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str, location: Location | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.location = location
+
+    def __str__(self) -> str:
+        """Return the message, the place with its caret, and the mend."""
+        lines = [self.message]
+        if self.location is not None:
+            lines.append(f"  at {self.location}")
+            if caret := self.location.caret():
+                lines.append(caret)
+        lines.append(f"  mend: {self.hint}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a project: what is wrong, where, and how to mend it."""
+
+    message: str
+    hint: str
+    location: Location
+
+    def __str__(self) -> str:
+        """Return the problem as ``place: message``, the caret and the mend."""
+        caret = self.location.caret()
+        return "\n".join(part for part in (f"{self.location}: {self.message}", caret, f"  mend: {self.hint}") if part)
+
+
+class ProjectError(MetaLayerError):
+    """A project cannot be used. ``problems`` holds every mistake found, in the order of their files and lines."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(
+            sorted(problems, key=lambda p: (p.location.path, p.location.line or 0, p.location.column or 0))
+        )
+        first = self.problems[0]
+        super().__init__(first.message, hint=first.hint, location=first.location)
+
+    def __str__(self) -> str:
+        """Return all problems, one after the other, with their count."""
+        count = len(self.problems)
+        heading = "1 mistake in the project" if count == 1 else f"{count} mistakes in the project"
+        return "\n\n".join([heading + ":", *map(str, self.problems)])
+
+
+class UsageError(MetaLayerError):
+    """The call itself is wrong: an unknown table, a selector that does not parse, an option out of range."""
+
+
+class SourceError(MetaLayerError):
+    """A source cannot be read, and trying again will not change that."""
+
+
+class SourceUnavailableError(SourceError):
+    """A source cannot be reached now; it may answer later."""
+
+    transient = True
+
+
+class LakeError(MetaLayerError):
+    """Rows cannot be staged, committed or read."""
+
+
+class ConflictError(LakeError):
+    """A table, cursor or position changed since it was read: nothing was committed; recompute and try again."""
+
+    transient = True
+
+
+class MetastoreError(MetaLayerError):
+    """PostgreSQL refuses, or is not one MetaLayer can use."""
+
+
+class MetastoreUnavailableError(MetastoreError):
+    """PostgreSQL cannot be reached now; it may answer later."""
+
+    transient = True
+
+
+class BuildError(MetaLayerError):
+    """A model's rows cannot be made, or one of its checks blocks them."""
+
+
+class AccessError(MetaLayerError):
+    """The caller may not see or do this."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'? "`` for the nearest known name, or an empty string.
+
+    >>> did_you_mean("apend", ["view", "append"])
+    "Did you mean 'append'? "
+    """
+    names = sorted(set(known))
+    folded = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    return f"Did you mean '{folded[near[0]]}'? " if near else ""

@@ -1,0 +1,75 @@
+"""A project: everything declared in one directory, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from metalayer.core.errors import Problem, UsageError, did_you_mean
+from metalayer.core.model import Model
+from metalayer.core.names import TableName
+
+
+@dataclass(frozen=True, slots=True)
+class OnFailure:
+    """What to tell whom when a run fails: a URL that gets a JSON POST."""
+
+    webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentDeclaration:
+    """What ``metalayer.yml`` says of one environment; ``${NAME}`` is not yet resolved here.
+
+    ``database`` None is the embedded PostgreSQL; ``data`` None is ``.metalayer/lake``.
+    """
+
+    name: str
+    database: str | None = None
+    data: str | None = None
+    encrypted: bool = False
+    compression: str = "zstd"
+    on_failure: OnFailure = OnFailure()
+    keep: str = "7d"
+    threads: int | None = None
+    memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A declaration whose room reads it later (metrics, dashboards, alerts, policies, glossary, tests): its parsed YAML."""
+
+    kind: str
+    path: str
+    content: object = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A directory's declarations. ``models`` is ordered so that each table stands after its inputs.
+
+    ``warnings`` are remarks that stop nothing (a model without key and kind is ``full``).
+    """
+
+    name: str
+    root: str
+    models: Mapping[TableName, Model] = field(hash=False)
+    environments: Mapping[str, EnvironmentDeclaration] = field(hash=False)
+    timezone: str = "UTC"
+    documents: tuple[Document, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    def model(self, name: TableName) -> Model:
+        """Return the model that declares a table (its companions included).
+
+        Raises:
+            UsageError: no file declares it.
+        """
+        found = self.models.get(name) or self.models.get(name.owner)
+        if found is None:
+            known = [str(table) for table in self.models]
+            raise UsageError(
+                f"The project has no table {name}.",
+                hint=f"{did_you_mean(str(name), known)}`metalayer validate` lists the tables of the project.",
+            )
+        return found

@@ -1,0 +1,120 @@
+"""Sources: places outside that records come from, and what they hand over.
+
+A source is three methods (`Source`). A batch is SQL that the engine runs itself, so that no row passes through Python.
+A cursor is a mapping of parts to positions: a file source has a part for each file, a change stream has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from metalayer.core.schema import Column
+
+Position = Mapping[str, object]
+"""Where a part stands, as a JSON object; its meaning is the source's own."""
+
+Cursor = Mapping[str, Position]
+"""Positions by part. What is committed with the rows is the changed parts only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a batch that is loaded as a whole: one file, one range of a table, one slice of a stream.
+
+    Attributes:
+        name: the cursor's part; becomes ``_source`` of its rows.
+        position: what the cursor will say of the part after the commit.
+        rows: one SELECT that yields the declared columns, then ``_position`` (bigint) and ``_rescued`` (json or NULL).
+        supersedes: whether an earlier version of the part was loaded (its rows leave ``__current``).
+        reason: why the part is read ("new file", "changed file").
+    """
+
+    name: str
+    position: Position = field(hash=False)
+    rows: str
+    supersedes: bool = False
+    reason: str = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A part that cannot be read at all: it is recorded with its reason, and the rest goes on."""
+
+    name: str
+    position: Position = field(hash=False)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Parts that are loaded in one commit.
+
+    Attributes:
+        columns: the declared and, under ``evolve``, newly found columns that every part's ``rows`` yields, in order.
+        parts: what is loaded.
+        aside: what cannot be read.
+        prepare: statements to run on the engine's session before the parts' queries.
+        rejects: one SELECT that yields, after the parts were read, a row for each line that could not be parsed:
+            ``_source`` (varchar, a part's name), ``line`` (bigint), ``text`` (varchar), ``reason`` (varchar);
+            None where the format rejects whole files only.
+        cleanup: statements to run afterwards.
+        already: parts seen again with content that was loaded before: their number is accounted as already loaded.
+        drift: what differs from the declaration, as sentences ("new column 'discount' (double)").
+    """
+
+    columns: tuple[Column, ...]
+    parts: tuple[Part, ...]
+    aside: tuple[SetAside, ...] = ()
+    prepare: tuple[str, ...] = ()
+    rejects: str | None = None
+    cleanup: tuple[str, ...] = ()
+    already: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a look at the source found, without reading rows: decides whether there is anything to do.
+
+    ``new``, ``changed`` and ``missing`` name parts; ``unchanged`` counts the rest.
+    """
+
+    new: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether reading would yield nothing."""
+        return not (self.new or self.changed)
+
+
+class Engine(Protocol):
+    """What a source may ask of the lake's engine while it prepares a batch: to run SQL and return rows."""
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows."""
+        ...
+
+
+class Source(Protocol):
+    """A place outside that records come from."""
+
+    def check(self, cursor: Cursor) -> Pending:
+        """Look at the source without reading rows.
+
+        Raises:
+            SourceError: it cannot be reached or its declaration does not fit it.
+        """
+        ...
+
+    def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
+        """Yield batches of what the cursor has not seen. Each batch's parts carry their next positions."""
+        ...
+
+    def acknowledge(self, cursor: Cursor) -> None:
+        """Tell the source what is committed, after it is."""
+        ...
