@@ -101,3 +101,11 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def physical(table: TableName, environment: str) -> TableName:  # noqa: ARG001 - environments share no lake yet
+    """Return where a table lives in an environment's lake: the one place that knows.
+
+    One environment is one database and one lake today, so a table lives under its own name.
+    """
+    return table

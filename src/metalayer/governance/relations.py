@@ -1,0 +1,101 @@
+"""How each name of a project is read: tables as they lie, companions and views as the SQL that defines them.
+
+Pure: it turns names into FROM items and reads no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from metalayer.core.errors import BuildError
+from metalayer.core.model import Ingest, Kind, Model, SqlQuery
+from metalayer.core.names import CURRENT, QUARANTINE, REJECTS, TableName, literal, physical, quote
+from metalayer.core.project import Project
+from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Schema, schema
+from metalayer.core.sql import parse_query
+
+REJECTS_SCHEMA: Schema = schema(
+    _source="varchar", line="bigint", text="varchar", reason="varchar", _batch_id="varchar", _ingested_at="timestamptz"
+)
+QUARANTINE_COLUMNS: Schema = schema(_row_hash="varchar", _failed="varchar[]", _first_run="varchar", _last_run="varchar")
+
+Superseded = Mapping[TableName, tuple[tuple[str, str], ...]]
+"""For each source table the (part, batch) pairs that newer versions of a part have replaced."""
+
+
+def empty(columns: Schema) -> str:
+    """Return a FROM item with the columns and no row."""
+    fields = ", ".join(f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in columns)
+    return f"(SELECT {fields} WHERE false)"
+
+
+def current(model: Model, base: str, superseded: tuple[tuple[str, str], ...]) -> str:
+    """Return the latest version of a source table's rows: each part's newest version, then each key's latest row.
+
+    A delete captured from the source removes its key. Ties of ``order_by`` fall to `_ingested_at`, then `_position`.
+    """
+    if not isinstance(model.query, Ingest):
+        return base
+    text = f"SELECT * FROM {base}"
+    if superseded:
+        pairs = ", ".join(f"({literal(part)}, {literal(batch)})" for part, batch in superseded)
+        text += f" WHERE (_source, _batch_id) NOT IN (VALUES {pairs})"
+    if model.key:
+        keys = ", ".join(map(quote, model.key))
+        newest = [*model.order_by, "_ingested_at", "_batch_id", "_position"]
+        order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in newest)
+        text += f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+    elif not superseded:
+        return base
+    return f"({text})"
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """The names of a project at one snapshot.
+
+    Attributes:
+        table: returns the FROM item of a table that is in the lake, or None where it is not.
+        columns: the columns of the tables in the lake.
+    """
+
+    project: Project
+    environment: str
+    superseded: Superseded = field(hash=False)
+    table: Callable[[TableName], str | None]
+    columns: Mapping[TableName, Schema] = field(hash=False)
+
+    def __call__(self, name: TableName) -> str:
+        """Return the FROM item that a name stands for.
+
+        Raises:
+            UsageError: the project does not declare it.
+            BuildError: it was never built and its columns are not known.
+        """
+        model = self.project.model(name)
+        if name.name.endswith(CURRENT):
+            return current(model, self(name.owner), self.superseded.get(name.owner, ()))
+        if name == model.name and model.kind is Kind.VIEW and isinstance(model.query, SqlQuery):
+            return f"({parse_query(model.query.text).rewrite(self)})"
+        found = self.table(physical(name, self.environment))
+        return found if found is not None else empty(self._declared(name, model))
+
+    def _declared(self, name: TableName, model: Model) -> Schema:
+        """Return the columns that a table would have if it existed."""
+        if name.name.endswith(REJECTS):
+            return REJECTS_SCHEMA
+        if name.name.endswith(QUARANTINE):
+            return (*(self.columns.get(name.owner) or self._declared(name.owner, model)), *QUARANTINE_COLUMNS)
+        if model.columns and all(column.type is not None for column in model.columns):
+            if not isinstance(model.query, Ingest):
+                return model.columns
+            captured = () if model.query.group is None else CHANGE_CAPTURE
+            return (*model.columns, *PROVENANCE, *captured)
+        raise BuildError(
+            f"{name} has never been built, so there is nothing to read.",
+            hint=f"Build it first: metalayer run -s {name.owner}",
+            location=model.location,
+        )
+
+
