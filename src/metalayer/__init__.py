@@ -19,6 +19,8 @@ from metalayer.core.errors import (
     UsageError,
 )
 
+from metalayer.core.model import model
+
 if TYPE_CHECKING:
     from metalayer.workspace import Workspace
 
@@ -36,6 +38,7 @@ __all__ = [
     "UsageError",
     "Workspace",
     "__version__",
+    "model",
 ]
 
 

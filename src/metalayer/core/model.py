@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 from metalayer.core.check import Check
 from metalayer.core.errors import Location
@@ -97,3 +99,15 @@ class Model:
     def is_source(self) -> bool:
         """Tell whether the rows come from outside."""
         return isinstance(self.query, Ingest)
+
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def model(**declaration: object) -> Callable[[Function], Function]:  # noqa: ARG001 - read from the file, never run
+    """Mark a function as a Python model: ``@model(key="customer_id", checks=[…])``.
+
+    The arguments are those of a SQL model's front matter. They are read from the file without importing it, so they
+    are literals; at run time the decorator returns the function as it is.
+    """
+    return lambda function: function

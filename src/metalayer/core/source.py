@@ -1,6 +1,6 @@
 """Sources: places outside that records come from, and what they hand over.
 
-A source is three methods (`Source`). A batch is SQL that the engine runs itself, so that no row passes through Python.
+A source is a few methods (`Source`): check, read, acknowledge. A batch is SQL that the engine runs itself, so that no row passes through Python.
 A cursor is a mapping of parts to positions: a file source has a part for each file, a change stream has one.
 """
 
@@ -59,8 +59,11 @@ class Batch:
         rejects: one SELECT that yields, after the parts were read, a row for each line that could not be parsed:
             ``_source`` (varchar, a part's name), ``line`` (bigint), ``text`` (varchar), ``reason`` (varchar);
             None where the format rejects whole files only.
+        read: one SELECT that yields, after the parts were read, (part's name, records the reader met in it): its own
+            count, which the account is held against.
         cleanup: statements to run afterwards.
-        already: parts seen again with content that was loaded before: their number is accounted as already loaded.
+        already: parts whose content was loaded before under another name: they are recorded, not loaded again.
+        already_rows: records that the reader met and skipped because they were loaded before (counted in ``read``).
         drift: what differs from the declaration, as sentences ("new column 'discount' (double)").
     """
 
@@ -69,8 +72,10 @@ class Batch:
     aside: tuple[SetAside, ...] = ()
     prepare: tuple[str, ...] = ()
     rejects: str | None = None
+    read: str | None = None
     cleanup: tuple[str, ...] = ()
-    already: tuple[str, ...] = ()
+    already: tuple[SetAside, ...] = ()
+    already_rows: int = 0
     drift: tuple[str, ...] = ()
 
 
@@ -113,6 +118,10 @@ class Source(Protocol):
 
     def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
         """Yield batches of what the cursor has not seen. Each batch's parts carry their next positions."""
+        ...
+
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the batch's parts one by one: the engine could not read them together, and finds the culprit so."""
         ...
 
     def acknowledge(self, cursor: Cursor) -> None:

@@ -1,0 +1,326 @@
+"""From a source into bronze: batch by batch, each with its cursor, its rejects and its account in one commit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from metalayer.build.context import RunContext, new_id
+from metalayer.build.kinds import Site, quarantine_change, subject
+from metalayer.build.landing import Clean, clean, names
+from metalayer.core.check import Verdict
+from metalayer.core.errors import LakeError, SourceError
+from metalayer.core.event import EventKind
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.model import Model
+from metalayer.core.names import TableName, literal, physical, quote
+from metalayer.core.run import IngestAccount
+from metalayer.core.schema import PROVENANCE, Schema
+from metalayer.core.source import Batch, SetAside, Source
+from metalayer.governance.relations import REJECTS_SCHEMA, Relations
+from metalayer.metastore import facts
+
+if TYPE_CHECKING:
+    from metalayer.lake import Lake, LakeState, Session, TableChange
+    from metalayer.metastore.postgres import Metastore
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one batch came to."""
+
+    batch_id: str
+    snapshot: int
+    account: IngestAccount
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dock:
+    """What an ingestion works with."""
+
+    lake: Lake
+    metastore: Metastore
+    relations: Relations
+    context: RunContext
+
+
+def ingest(model: Model, source: Source, dock: Dock) -> Iterable[Loaded]:
+    """Load what a source's cursor has not seen; yield each batch after its commit.
+
+    Raises:
+        SourceError: the source cannot be read.
+        CheckBlockedError: a blocking check failed; the batch and its cursor stay where they were.
+        ConflictError: another process loaded the same parts; try again.
+    """
+    seen = facts.cursor_of(dock.metastore.connection, model.name)
+    cursor = {name: part.position for name, part in seen.items()}
+    with dock.lake.session() as session:
+        for batch in source.read(cursor, session):
+            yield from _load_or_split(model, source, batch, seen, session, dock)
+            source.acknowledge({part.name: part.position for part in batch.parts})
+
+
+def _load_or_split(
+    model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock
+) -> Iterable[Loaded]:
+    """Load a batch; where the engine cannot read it, load its parts one by one and set the unreadable aside."""
+    try:
+        yield _load(model, batch, seen, session, dock)
+        return
+    except LakeError as error:
+        if error.transient or not batch.parts:
+            raise
+        failure = error
+    if len(batch.parts) == 1:
+        part = batch.parts[0]
+        aside = SetAside(part.name, part.position, failure.message)
+        yield _load(model, replace(batch, parts=(), rejects=None, aside=(*batch.aside, aside)), seen, session, dock)
+        return
+    for alone in source.split(batch):
+        yield from _load_or_split(model, source, alone, seen, session, dock)
+
+
+def _load(
+    model: Model, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock
+) -> Loaded:
+    """Stage one batch, judge it, and commit it with its cursor."""
+    from metalayer.lake import CommitKind, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
+
+    context, table = dock.context, physical(model.name, dock.context.environment)
+    now = context.clock()
+    batch_id = new_id("b", now)
+    state = dock.lake.state()
+    before = state.tables.get(table)
+    columns: Schema = (*batch.columns, *PROVENANCE)
+    schema = plan_schema(before, table, _with_known(columns, state, table), drop_missing=False)
+    reach(Failpoint.INGEST_BEFORE_STAGE)
+    for statement in batch.prepare:
+        session.query(statement)
+    try:
+        files = session.stage_rows(schema, _rows(batch, schema.core(), batch_id, now.isoformat()))
+        loaded = _counts(session, f"SELECT _source, count(*) FROM {files.sql} GROUP BY 1") if files.rows else {}
+        rejects = _stage_rejects(model, batch, state, session, dock, (batch_id, now.isoformat()))
+        read = _counts(session, batch.read) if batch.read else {}
+    finally:
+        for statement in batch.cleanup:
+            session.query(statement)
+    reach(Failpoint.INGEST_AFTER_STAGE)
+    site = Site(session, state, dock.relations, context)
+    cleaned: Clean = clean(
+        session,
+        files,
+        schema,
+        schema.core(),
+        model.checks,
+        subject(model, files.sql, schema.core(), site),
+        table=model.name,
+    )
+    account = IngestAccount(
+        read=sum(read.values()) + batch.already_rows,
+        loaded=cleaned.files.rows,
+        quarantined=cleaned.quarantined,
+        rejected=rejects.rows if rejects else 0,
+        already_loaded=batch.already_rows,
+    )
+    _refuse_unbalanced(model, account, read, loaded)
+    changes: list[TableChange] = []
+    if cleaned.files.rows or before is None or schema != before.schema:
+        changes.append(
+            TableChange(
+                table=table,
+                schema=schema,
+                expected_head=None if before is None else before.version,
+                added=cleaned.files.files,
+                description=model.description,
+            )
+        )
+    if rejects is not None:
+        changes.append(rejects.change)
+    waiting = quarantine_change(model, cleaned.bad, schema.core(), site, judged_all=False)
+    if waiting is not None:
+        changes.append(waiting)
+    parts, replaced = _positions(batch, seen, batch_id)
+
+    def record(connection: facts.Connection, snapshot: int) -> None:
+        facts.advance_cursor(connection, model.name, parts, snapshot=snapshot, at=now)
+        facts.supersede(connection, model.name, replaced, snapshot=snapshot)
+        facts.record_batch(
+            connection,
+            batch_id=batch_id,
+            table=model.name,
+            run_id=context.run_id,
+            snapshot=snapshot,
+            at=now,
+            account=account,
+        )
+        facts.record_account(
+            connection, model.name, account, run_id=context.run_id, snapshot=snapshot, batch_id=batch_id
+        )
+        facts.record_verdicts(
+            connection,
+            model.name,
+            cleaned.verdicts,
+            run_id=context.run_id,
+            snapshot=snapshot,
+            at=now,
+            batch_id=batch_id,
+        )
+
+    committed = dock.lake.commit(
+        changes,
+        attempt=uuid.uuid4(),
+        kind=CommitKind.DATA,
+        author=context.author,
+        message=f"load {model.name}",
+        extra={"run": context.run_id, "batch": batch_id},
+        facts=record,
+    )
+    reach(Failpoint.INGEST_AFTER_COMMIT)
+    for state_ in parts:
+        seen[state_.part] = replace(state_, version=state_.version + 1)
+    notes = _tell(model, batch, context, account, committed.snapshot)
+    return Loaded(batch_id, committed.snapshot, account, cleaned.verdicts, notes)
+
+
+def _with_known(columns: Schema, state: LakeState, table: TableName) -> Schema:
+    """Return the batch's columns and those the table has beside them, provenance last."""
+    before = state.tables.get(table)
+    if before is None:
+        return columns
+    have = {column.name for column in columns}
+    known = [column for column in before.schema.core() if column.name not in have]
+    return (*columns[: -len(PROVENANCE)], *known, *columns[-len(PROVENANCE) :])
+
+
+def _rows(batch: Batch, columns: Schema, batch_id: str, at: str) -> str:
+    """Return one SELECT over all parts with their provenance, in the table's column order."""
+    own = {column.name for column in batch.columns}
+    selects = []
+    for part in batch.parts:
+        constants = {
+            "_batch_id": literal(batch_id),
+            "_ingested_at": f"TIMESTAMPTZ {literal(at)}",
+            "_source": literal(part.name),
+            "_position": "_position",
+            "_rescued": "_rescued",
+        }
+        fields = ", ".join(
+            f"{constants[column.name]} AS {quote(column.name)}"
+            if column.name in constants
+            else quote(column.name)
+            if column.name in own
+            else f"CAST(NULL AS {column.type}) AS {quote(column.name)}"
+            for column in columns
+        )
+        selects.append(f"SELECT {fields} FROM ({part.rows})")
+    if not selects:
+        fields = ", ".join(f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in columns)
+        return f"SELECT {fields} WHERE false"
+    return "\nUNION ALL\n".join(selects)
+
+
+def _counts(session: Session, select: str) -> dict[str, int]:
+    return {str(name): int(str(count)) for name, count in session.query(select)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejects:
+    change: TableChange
+    rows: int
+
+
+def _stage_rejects(
+    model: Model, batch: Batch, state: LakeState, session: Session, dock: Dock, stamp: tuple[str, str]
+) -> _Rejects | None:
+    """Stage the lines that could not be parsed, if there are any; ``stamp`` is the batch's id and time."""
+    from metalayer.lake import TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
+
+    if batch.rejects is None or not batch.parts:
+        return None
+    table = physical(model.name.rejects, dock.context.environment)
+    before = state.tables.get(table)
+    schema = plan_schema(before, table, REJECTS_SCHEMA)
+    select = (
+        f"SELECT {names(REJECTS_SCHEMA[:4])}, {literal(stamp[0])} AS _batch_id, "
+        f"TIMESTAMPTZ {literal(stamp[1])} AS _ingested_at FROM ({batch.rejects})"
+    )
+    files = session.stage_rows(schema, select)
+    if not files.rows:
+        return None
+    change = TableChange(
+        table=table, schema=schema, expected_head=None if before is None else before.version, added=files.files
+    )
+    return _Rejects(change, files.rows)
+
+
+def _refuse_unbalanced(model: Model, account: IngestAccount, read: dict[str, int], loaded: dict[str, int]) -> None:
+    if account.balances:
+        return
+    differing = ", ".join(
+        f"{name} (read {read.get(name, 0)}, loaded {loaded.get(name, 0)})"
+        for name in sorted({*read, *loaded})
+        if read.get(name) != loaded.get(name)
+    )
+    raise SourceError(
+        f"The rows read from {model.name}'s source are not all accounted for: {account}. {differing}",
+        hint="Nothing was committed. Look at the files named; if they are well-formed this is a fault of MetaLayer: "
+        "please report it with this line.",
+        location=model.location,
+    )
+
+
+def _positions(
+    batch: Batch, seen: dict[str, facts.PartState], batch_id: str
+) -> tuple[list[facts.PartState], dict[str, str]]:
+    """Return the parts' new states (each with the version it was computed from), and which batches are replaced."""
+
+    def version(name: str) -> int:
+        return seen[name].version if name in seen else 0
+
+    parts = [
+        facts.PartState(part.name, part.position, version(part.name), "loaded", part.reason, batch_id)
+        for part in batch.parts
+    ]
+    parts += [
+        facts.PartState(item.name, item.position, version(item.name), "aside", item.reason) for item in batch.aside
+    ]
+    parts += [
+        facts.PartState(item.name, item.position, version(item.name), "already_loaded", item.reason)
+        for item in batch.already
+    ]
+    replaced: dict[str, str] = {}
+    for name in [part.name for part in batch.parts if part.supersedes] + [item.name for item in batch.already]:
+        old = seen.get(name)
+        if old is not None and old.batch_id is not None:
+            replaced[name] = old.batch_id
+    return parts, replaced
+
+
+def _tell(
+    model: Model, batch: Batch, context: RunContext, account: IngestAccount, snapshot: int
+) -> tuple[str, ...]:
+    """Emit what the batch brought; return the sentences worth showing with the task."""
+    notes: list[str] = []
+    for item in batch.aside:
+        notes.append(f"set aside {item.name}: {item.reason}")
+        context.say(EventKind.FILE_SET_ASIDE, notes[-1], model.name, part=item.name, reason=item.reason)
+    for sentence in batch.drift:
+        notes.append(sentence)
+        context.say(EventKind.SCHEMA_DRIFT, sentence, model.name)
+    changed = [part.name for part in batch.parts if part.supersedes]
+    if changed:
+        notes.append(f"{len(changed)} changed: {', '.join(changed[:3])}{' …' if len(changed) > 3 else ''}")
+    context.say(
+        EventKind.BATCH_COMMITTED,
+        f"{model.name}: {account.loaded} rows from {len(batch.parts)} parts",
+        model.name,
+        snapshot=snapshot,
+        parts=len(batch.parts),
+        read=account.read,
+        loaded=account.loaded,
+    )
+    return tuple(notes)

@@ -1,0 +1,293 @@
+"""Landing: what becomes of the rows that a query yields, each counted by itself.
+
+Rows are staged once as files that nobody sees. Duplicates of a key are collapsed, rows that fail a quarantining check are
+set aside, the rest is compared with the table as it is, and only the difference is staged for the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from metalayer.build.checks import Judgement, Subject, flagged, judge
+from metalayer.core.check import Action, Check, Outcome, Verdict
+from metalayer.core.errors import BuildError
+from metalayer.core.names import TableName, quote
+from metalayer.core.run import LandingAccount
+from metalayer.core.schema import Column, Schema
+from metalayer.governance.relations import QUARANTINE_COLUMNS
+
+if TYPE_CHECKING:
+    from metalayer.lake import Session, StagedFiles, TableChange, TableSchema, TableState
+
+
+class CheckBlockedError(BuildError):
+    """A check whose action is ``block`` failed: the table keeps its previous rows. ``verdicts`` are all that were found."""
+
+    def __init__(self, table: TableName, verdicts: tuple[Verdict, ...]) -> None:
+        self.verdicts = verdicts
+        blocked = [verdict for verdict in verdicts if verdict.outcome is Outcome.BLOCKED]
+        words = "; ".join(
+            f"{verdict.check.name}: {verdict.failed} of {verdict.checked} failed"
+            + (f" (for example {verdict.sample[0]})" if verdict.sample else "")
+            + (f" (observed {verdict.observed})" if verdict.observed is not None else "")
+            for verdict in blocked
+        )
+        super().__init__(
+            f"{table} was not published: {words}.",
+            hint="The table keeps its previous rows. Mend the rows at their source or the query, or let the check "
+            "`on_fail: quarantine` (set the rows aside) or `warn`.",
+            location=blocked[0].check.location,
+        )
+
+
+def names(columns: Sequence[Column]) -> str:
+    """Return the columns' names as an SQL list."""
+    return ", ".join(quote(column.name) for column in columns)
+
+
+def same(columns: Sequence[Column], left: str, right: str) -> str:
+    """Return an SQL condition that two rows are equal in the columns, NULL being equal to NULL."""
+    return (
+        " AND ".join(f"{left}.{quote(c.name)} IS NOT DISTINCT FROM {right}.{quote(c.name)}" for c in columns) or "true"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """The rows of a query that may be published, and what was found on the way."""
+
+    files: StagedFiles
+    staged: int
+    collapsed: int
+    quarantined: int
+    verdicts: tuple[Verdict, ...]
+    bad: str | None
+
+
+def collapse(rows: str, columns: Schema, key: tuple[str, ...], order_by: tuple[str, ...]) -> str:
+    """Return a SELECT of the rows with one row a key: the greatest by ``order_by``.
+
+    Ties fall to `_ingested_at` and `_position` where the rows have them, then to the remaining columns, so that two
+    computations of the same rows keep the same one.
+    """
+    have = [column.name for column in columns]
+    ties = [name for name in ("_ingested_at", "_position") if name in have and name not in order_by]
+    rest = [name for name in have if name not in (*key, *order_by, *ties)]
+    order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in (*order_by, *ties, *rest)) or "1"
+    keys = ", ".join(map(quote, key))
+    return f"SELECT {names(columns)} FROM {rows} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+
+
+def clean(
+    session: Session,
+    files: StagedFiles,
+    schema: TableSchema,
+    columns: Schema,
+    checks: tuple[Check, ...],
+    subject: Subject,
+    *,
+    key: tuple[str, ...] = (),
+    order_by: tuple[str, ...] = (),
+    table: TableName,
+) -> Clean:
+    """Collapse duplicates of the key, judge the rows, and set the bad ones aside.
+
+    The staged files are used as they are where nothing is collapsed or set aside.
+
+    Raises:
+        CheckBlockedError: a blocking check failed.
+    """
+    rows, collapsed, staged = files.sql, 0, files.rows
+    if key and order_by and staged:
+        keys = ", ".join(map(quote, key))
+        found = session.query(f"SELECT count(*) - count(DISTINCT ({keys})) FROM {rows}")
+        if found[0][0]:
+            collapsed = int(
+                str(
+                    session.query(
+                        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM {rows} GROUP BY {keys})"
+                    )[0][0]
+                )
+            )
+            rows = f"({collapse(rows, columns, key, order_by)})"
+    judgement: Judgement = judge(checks, replace(subject, rows=rows, table=subject.table or rows), session.query)
+    if any(verdict.outcome is Outcome.BLOCKED for verdict in judgement.verdicts):
+        raise CheckBlockedError(table, judgement.verdicts)
+    quarantining = tuple(check for check in checks if check.on_fail is Action.QUARANTINE)
+    bad, quarantined = None, 0
+    if any(verdict.outcome is Outcome.QUARANTINED for verdict in judgement.verdicts):
+        marked = f"({flagged(quarantining, replace(subject, rows=rows))})"
+        session.query(f"CREATE OR REPLACE TEMP TABLE {quote('bad ' + str(table))} AS "
+                      f"SELECT * FROM {marked} WHERE _failed IS NOT NULL")
+        bad = quote("bad " + str(table))
+        quarantined = int(str(session.query(f"SELECT count(*) FROM {bad}")[0][0]))
+        rows = f"(SELECT {names(columns)} FROM {marked} WHERE _failed IS NULL)"
+    if collapsed or quarantined:
+        files = session.stage_rows(schema, f"SELECT {names(columns)} FROM {rows}")
+    return Clean(files, staged, collapsed, quarantined, judgement.verdicts, bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a commit has to add and remove so that the table holds the clean rows."""
+
+    change: TableChange
+    published: int
+    unchanged: int
+    removed: int
+
+
+def old_rows(session: Session, state: TableState, schema: TableSchema) -> str:
+    """Return a FROM item with the table's live rows as the new schema shows them, and their places."""
+    before = {column.id: column for column in state.schema.columns}
+    fields = []
+    for column in schema.columns:
+        old = before.get(column.id)
+        value = "NULL" if old is None else quote(old.name)
+        fields.append(f"CAST({value} AS {column.type}) AS {quote(column.name)}")
+    return f"(SELECT {', '.join(fields)}, __file, __row FROM {session.positions_sql(state.name)})"
+
+
+def difference(
+    session: Session,
+    state: TableState | None,
+    schema: TableSchema,
+    files: StagedFiles,
+    columns: Schema,
+    *,
+    key: tuple[str, ...],
+    keep_missing: bool = False,
+) -> Difference:
+    """Stage the difference between the table as it is and the clean rows.
+
+    Rows are matched by key, or, without one, whole and as multisets (the nth equal row matches the nth).
+    ``keep_missing`` leaves rows that the query no longer yields (kind ``append``).
+    """
+    from metalayer.lake import TableChange  # noqa: PLC0415 - the engine is imported when there is work
+
+    if state is None or state.rows == 0:
+        change = TableChange(
+            table=schema.table,
+            schema=schema,
+            expected_head=None if state is None else state.version,
+            added=files.files,
+        )
+        return Difference(change, published=files.rows, unchanged=0, removed=0)
+    old, new = old_rows(session, state, schema), files.positions_sql
+    compared = [column for column in columns if column.name not in key]
+    if key:
+        matched = [column for column in columns if column.name in key]
+        on, equal = same(matched, "old", "new"), same(compared, "old", "new")
+    else:
+        number = f"row_number() OVER (PARTITION BY {names(columns)}) AS __copy"
+        old, new = f"(SELECT *, {number} FROM {old})", f"(SELECT *, {number} FROM {new})"
+        on, equal = f"{same(columns, 'old', 'new')} AND old.__copy = new.__copy", "true"
+    matches = quote("match " + str(schema.table))
+    session.query(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {matches} AS
+        SELECT old.__file AS old_file, old.__row AS old_row, new.__file AS new_file, new.__row AS new_row,
+               old.__row IS NOT NULL AND new.__row IS NOT NULL AND {equal} AS same
+        FROM {old} AS old FULL JOIN {new} AS new ON {on}
+        """
+    )
+    gone = "old_row IS NOT NULL AND NOT same" + (" AND new_row IS NOT NULL" if keep_missing else "")
+    unchanged = int(str(session.query(f"SELECT count(*) FROM {matches} WHERE same")[0][0]))
+    deleted = session.stage_deletes(
+        state.name, f"SELECT old_file AS __file, old_row AS __row FROM {matches} WHERE {gone}"
+    )
+    if unchanged == 0:
+        added = files
+    else:
+        added = session.stage_rows(
+            schema,
+            f"SELECT {', '.join('r.' + quote(c.name) for c in columns)} FROM {files.positions_sql} AS r "
+            f"JOIN {matches} AS m ON r.__file = m.new_file AND r.__row = m.new_row WHERE NOT m.same",
+        )
+    session.query(f"DROP TABLE {matches}")
+    change = TableChange(
+        table=schema.table, schema=schema, expected_head=state.version, added=added.files, deleted=deleted
+    )
+    return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.count for item in deleted))
+
+
+def quarantine(
+    session: Session,
+    state: TableState | None,
+    schema: TableSchema,
+    bad: str | None,
+    columns: Schema,
+    *,
+    run_id: str,
+    judged_all: bool,
+) -> TableChange | None:
+    """Stage the change of a quarantine: each bad row once by its hash, rows that came good leave.
+
+    ``judged_all`` says that every row of the table was judged, so that a row not among the bad ones came good;
+    where only new rows were judged, those that wait stay. Returns None where nothing changes.
+    """
+    from metalayer.lake import TableChange  # noqa: PLC0415 - the engine is imported when there is work
+
+    if bad is None and (state is None or state.rows == 0):
+        if state is not None:
+            return None
+        return TableChange(table=schema.table, schema=schema, expected_head=None)
+    own = names([*columns, *QUARANTINE_COLUMNS[:2]])
+    now = "SELECT * FROM " + (bad or "(SELECT NULL AS _row_hash, NULL AS _failed WHERE false)")
+    now = f"({now} QUALIFY row_number() OVER (PARTITION BY _row_hash) = 1)"
+    if state is None:
+        added = session.stage_rows(schema, f"SELECT {own}, $run AS _first_run, $run AS _last_run FROM {now}".replace(
+            "$run", "'" + run_id + "'"))
+        return TableChange(table=schema.table, schema=schema, expected_head=None, added=added.files)
+    waiting = session.positions_sql(state.name)
+    leaves = (
+        f"NOT EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed = q._failed)"
+        if judged_all
+        else f"EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed <> q._failed)"
+    )
+    deleted = session.stage_deletes(state.name, f"SELECT __file, __row FROM {waiting} AS q WHERE {leaves}")
+    added_files: tuple[object, ...] = ()
+    if bad is not None:
+        staged = session.stage_rows(
+            schema,
+            f"""
+            SELECT {', '.join('b.' + quote(c.name) for c in (*columns, *QUARANTINE_COLUMNS[:2]))},
+                   coalesce(q._first_run, '{run_id}') AS _first_run, '{run_id}' AS _last_run
+            FROM {now} AS b LEFT JOIN {waiting} AS q ON q._row_hash = b._row_hash
+            WHERE q._row_hash IS NULL OR q._failed <> b._failed
+            """,
+        )
+        added_files = staged.files
+    if not deleted and not added_files and state.schema == schema:
+        return None
+    return TableChange(
+        table=schema.table, schema=schema, expected_head=state.version, added=added_files, deleted=deleted
+    )
+
+
+def account(
+    cleaned: Clean, difference_: Difference, state: TableState | None, after: int
+) -> LandingAccount:
+    """Return the account of a landing.
+
+    Raises:
+        BuildError: it does not balance: rows were lost or doubled, so nothing may be published.
+    """
+    result = LandingAccount(
+        staged=cleaned.staged,
+        published=difference_.published,
+        unchanged=difference_.unchanged,
+        quarantined=cleaned.quarantined,
+        collapsed=cleaned.collapsed,
+        before=0 if state is None else state.rows,
+        removed=difference_.removed,
+        after=after,
+    )
+    if not result.balances:
+        raise BuildError(
+            f"The rows of {difference_.change.table} are not all accounted for: {result}.",
+            hint="Nothing was published. This is a fault of MetaLayer: please report it with this line.",
+        )
+    return result

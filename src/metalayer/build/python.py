@@ -1,0 +1,75 @@
+"""Python models: one decorated function over relations. Project code is trusted code: it runs in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from typing import TYPE_CHECKING
+
+from metalayer.core.errors import BuildError, Location
+from metalayer.core.model import Model, PythonQuery
+from metalayer.core.names import TableName, quote
+from metalayer.governance.access import OWNER, secure
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from metalayer.governance.relations import Relations
+    from metalayer.lake import Session
+
+
+def call(model: Model, session: Session, relations: Relations) -> str:
+    """Call a Python model's function with its inputs and return the FROM item of what it returned.
+
+    Each parameter names an input (``silver__orders`` is ``silver.orders``) and gets a DuckDB relation of it. The function
+    returns a relation, an Arrow table, or a Polars or pandas frame.
+
+    Raises:
+        BuildError: the file cannot be imported, or the function raised.
+    """
+    query = model.query
+    assert isinstance(query, PythonQuery)
+    try:
+        module = _import(query.path, f"metalayer_model_{model.name.layer}_{model.name.name}")
+        function = getattr(module, query.function)
+        arguments = {
+            name: session.relation(secure(f"SELECT * FROM {_table(name)}", OWNER, relations))
+            for name in inspect.signature(function).parameters
+        }
+        result = function(**arguments)
+    except BuildError:
+        raise
+    except Exception as error:  # the model is the project's own code: whatever it raises is its author's to read
+        line = _line_in(error, query.path)
+        raise BuildError(
+            f"The Python model {model.name} raised {type(error).__name__}: {error}",
+            hint="Mend the function; it gets DuckDB relations and returns a relation, Arrow, Polars or pandas.",
+            location=Location(model.location.path, line),
+        ) from error
+    view = "python " + str(model.name)
+    session.register(view, result)
+    return quote(view)
+
+
+def _table(parameter: str) -> str:
+    layer, _, name = parameter.partition("__")
+    return str(TableName.parse(f"{layer}.{name}"))
+
+
+def _import(path: str, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _line_in(error: BaseException, path: str) -> int | None:
+    """Return the last line of the model's file that the error passed through."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

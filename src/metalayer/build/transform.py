@@ -1,0 +1,119 @@
+"""Models: from a declared query to staged rows, with their lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from metalayer.build.kinds import Landed, Site, land
+from metalayer.build.python import call
+from metalayer.core.errors import BuildError, did_you_mean
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.lineage import Lineage
+from metalayer.core.model import Ingest, Model, PythonQuery, SqlQuery
+from metalayer.core.names import TableName, quote
+from metalayer.core.schema import Column, Schema
+from metalayer.core.sql import parse_query
+from metalayer.governance.access import OWNER, secure
+
+if TYPE_CHECKING:
+    from metalayer.governance.relations import Relations
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One model's staged result."""
+
+    model: Model
+    landed: Landed
+    lineage: Lineage | None
+    definition: str
+    columns: Schema = field(default=())
+
+
+def render(model: Model, relations: Relations) -> str:
+    """Return the SQL that runs for a SQL model: its query, read through the owner's door, cast to declared types."""
+    if not isinstance(model.query, SqlQuery):
+        raise BuildError(
+            f"{model.name} is not written in SQL, so there is nothing to render.",
+            hint="Only models in .sql files are rendered.",
+            location=model.location,
+        )
+    return secure(model.query.text, OWNER, relations)
+
+
+def transform(model: Model, site: Site) -> Built:
+    """Stage a model: run its query, enforce its declared columns, judge its rows and land them by its kind.
+
+    Raises:
+        BuildError: the rows cannot be made or must not be published.
+    """
+    reach(Failpoint.BUILD_BEFORE_STAGE)
+    match model.query:
+        case SqlQuery():
+            select = definition = render(model, site.relations)
+        case PythonQuery():
+            select = f"SELECT * FROM {call(model, site.session, site.relations)}"
+            definition = model.query.source
+        case Ingest():
+            raise BuildError(
+                f"{model.name} takes its rows from a source.",
+                hint="Sources are loaded, not built.",
+                location=model.location,
+            )
+    found = site.session.describe(select)
+    columns = enforced(model, found)
+    fields = ", ".join(
+        quote(column.name)
+        if column.type == found[[item.name for item in found].index(column.name)].type
+        else f"CAST({quote(column.name)} AS {column.type}) AS {quote(column.name)}"
+        for column in columns
+    )
+    landed = land(model, f"SELECT {fields} FROM ({select})", columns, site)
+    reach(Failpoint.BUILD_AFTER_JUDGE)
+    return Built(model, landed, lineage_of(model, site.relations.columns), definition, columns)
+
+
+def enforced(model: Model, found: Schema) -> Schema:
+    """Return the columns of the table: what the query yields, in its order, with the declared types and words.
+
+    Raises:
+        BuildError: a declared column is missing, or two columns have one name.
+    """
+    names = [column.name for column in found]
+    double = next((name for index, name in enumerate(names) if name.lower() in map(str.lower, names[:index])), None)
+    if double is not None:
+        raise BuildError(
+            f"The query of {model.name} yields two columns named '{double}'.",
+            hint="Give one of them another name with AS.",
+            location=model.location,
+        )
+    declared = {column.name: column for column in model.columns}
+    for name in declared:
+        if name not in names:
+            raise BuildError(
+                f"{model.name} declares the column '{name}', but its query does not yield it.",
+                hint=f"{did_you_mean(name, names)}The query yields: {', '.join(names)}.",
+                location=model.location,
+            )
+    return tuple(
+        Column(
+            column.name,
+            (declared[column.name].type if column.name in declared else None) or column.type,
+            description=declared[column.name].description if column.name in declared else "",
+            tags=declared[column.name].tags if column.name in declared else (),
+        )
+        for column in found
+    )
+
+
+def lineage_of(model: Model, columns: Mapping[TableName, Schema]) -> Lineage | None:
+    """Return where a SQL model's columns come from; None for a Python model, which may do anything."""
+    if not isinstance(model.query, SqlQuery):
+        return None
+    schemas = {
+        table: {column.name: str(column.type) if column.type is not None else None for column in found}
+        for table, found in columns.items()
+    }
+    return parse_query(model.query.text).lineage(schemas)
