@@ -88,7 +88,7 @@ def _load(
     model: Model, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock
 ) -> Loaded:
     """Stage one batch, judge it, and commit it with its cursor."""
-    from metalayer.lake import CommitKind, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
+    from metalayer.lake import ANY_HEAD, CommitKind, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
 
     context, table = dock.context, physical(model.name, dock.context.environment)
     now = context.clock()
@@ -101,7 +101,7 @@ def _load(
     for statement in batch.prepare:
         session.query(statement)
     try:
-        files = session.stage_rows(schema, _rows(batch, schema.core(), batch_id, now.isoformat()))
+        files = session.stage_rows(schema, _rows(batch, schema.public, batch_id, now.isoformat()))
         loaded = _counts(session, f"SELECT _source, count(*) FROM {files.sql} GROUP BY 1") if files.rows else {}
         rejects = _stage_rejects(model, batch, state, session, dock, (batch_id, now.isoformat()))
         read = _counts(session, batch.read) if batch.read else {}
@@ -114,9 +114,9 @@ def _load(
         session,
         files,
         schema,
-        schema.core(),
+        schema.public,
         model.checks,
-        subject(model, files.sql, schema.core(), site),
+        subject(model, files.sql, schema.public, site),
         table=model.name,
     )
     account = IngestAccount(
@@ -133,14 +133,14 @@ def _load(
             TableChange(
                 table=table,
                 schema=schema,
-                expected_head=None if before is None else before.version,
+                expected_head=None if before is None else ANY_HEAD,
                 added=cleaned.files.files,
                 description=model.description,
             )
         )
     if rejects is not None:
         changes.append(rejects.change)
-    waiting = quarantine_change(model, cleaned.bad, schema.core(), site, judged_all=False)
+    waiting = quarantine_change(model, cleaned.bad, schema.public, site, judged_all=False)
     if waiting is not None:
         changes.append(waiting)
     parts, replaced = _positions(batch, seen, batch_id)
@@ -192,7 +192,7 @@ def _with_known(columns: Schema, state: LakeState, table: TableName) -> Schema:
     if before is None:
         return columns
     have = {column.name for column in columns}
-    known = [column for column in before.schema.core() if column.name not in have]
+    known = [column for column in before.schema.public if column.name not in have]
     return (*columns[: -len(PROVENANCE)], *known, *columns[-len(PROVENANCE) :])
 
 
@@ -237,7 +237,7 @@ def _stage_rejects(
     model: Model, batch: Batch, state: LakeState, session: Session, dock: Dock, stamp: tuple[str, str]
 ) -> _Rejects | None:
     """Stage the lines that could not be parsed, if there are any; ``stamp`` is the batch's id and time."""
-    from metalayer.lake import TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
+    from metalayer.lake import ANY_HEAD, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
 
     if batch.rejects is None or not batch.parts:
         return None
@@ -252,7 +252,7 @@ def _stage_rejects(
     if not files.rows:
         return None
     change = TableChange(
-        table=table, schema=schema, expected_head=None if before is None else before.version, added=files.files
+        table=table, schema=schema, expected_head=None if before is None else ANY_HEAD, added=files.files
     )
     return _Rejects(change, files.rows)
 

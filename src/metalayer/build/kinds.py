@@ -102,7 +102,7 @@ def materialise(
     model: Model, select: str, columns: Schema, site: Site, *, key: tuple[str, ...], keep_missing: bool = False
 ) -> Landed:
     """Stage the rows, set the bad ones aside, and stage the difference to the table as it is."""
-    from metalayer.lake import NotEvolvable, plan_schema  # noqa: PLC0415 - the engine is imported when there is work
+    from metalayer.lake import NotEvolvableError, plan_schema  # noqa: PLC0415 - the engine is imported when there is work
 
     session, state = site.session, site.state
     table = physical(model.name, site.context.environment)
@@ -110,7 +110,7 @@ def materialise(
     notes: list[str] = []
     try:
         schema = plan_schema(before, table, columns)
-    except NotEvolvable as error:
+    except NotEvolvableError as error:
         notes.append(f"rebuilt as a new table: {error.message}")
         before, schema = None, plan_schema(None, table, columns)
     files = session.stage_rows(schema, select)
@@ -143,7 +143,7 @@ def quarantine_change(
     model: Model, bad: str | None, columns: Schema, site: Site, *, judged_all: bool
 ) -> TableChange | None:
     """Stage the change of a model's quarantine; None where it has none or nothing changes."""
-    from metalayer.lake import NotEvolvable, plan_schema  # noqa: PLC0415 - the engine is imported when there is work
+    from metalayer.lake import NotEvolvableError, plan_schema  # noqa: PLC0415 - the engine is imported when there is work
 
     table = physical(model.name.quarantine, site.context.environment)
     state = site.state.tables.get(table)
@@ -152,7 +152,7 @@ def quarantine_change(
     nullable = tuple(Column(column.name, column.type) for column in columns)
     try:
         schema = plan_schema(state, table, (*nullable, *QUARANTINE_COLUMNS))
-    except NotEvolvable:
+    except NotEvolvableError:
         state, schema = None, plan_schema(None, table, (*nullable, *QUARANTINE_COLUMNS))
     return quarantine(
         site.session, state, schema, bad, columns, run_id=site.context.run_id, judged_all=judged_all

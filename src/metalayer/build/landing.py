@@ -171,7 +171,7 @@ def difference(
         change = TableChange(
             table=schema.table,
             schema=schema,
-            expected_head=None if state is None else state.version,
+            expected_head=None if state is None else state.head,
             added=files.files,
         )
         return Difference(change, published=files.rows, unchanged=0, removed=0)
@@ -208,9 +208,9 @@ def difference(
         )
     session.query(f"DROP TABLE {matches}")
     change = TableChange(
-        table=schema.table, schema=schema, expected_head=state.version, added=added.files, deleted=deleted
+        table=schema.table, schema=schema, expected_head=state.head, added=added.files, deleted=deleted
     )
-    return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.count for item in deleted))
+    return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.removed for item in deleted))
 
 
 def quarantine(
@@ -263,7 +263,7 @@ def quarantine(
     if not deleted and not added_files and state.schema == schema:
         return None
     return TableChange(
-        table=schema.table, schema=schema, expected_head=state.version, added=added_files, deleted=deleted
+        table=schema.table, schema=schema, expected_head=state.head, added=added_files, deleted=deleted
     )
 
 

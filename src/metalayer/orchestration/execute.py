@@ -1,0 +1,383 @@
+"""Execution: sources are loaded batch by batch, then all that was derived is published in one commit.
+
+A failed model keeps its previous rows, what is downstream of it is skipped, the rest is published. What may help is tried
+again; a conflict means that the publication is computed anew from what is there now.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from metalayer.build.context import RunContext
+from metalayer.build.ingest import Dock, ingest
+from metalayer.build.kinds import Site, written
+from metalayer.build.landing import CheckBlockedError
+from metalayer.build.transform import Built, transform
+from metalayer.core.check import Outcome, Verdict
+from metalayer.core.errors import MetaLayerError
+from metalayer.core.event import EventKind
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.model import Model
+from metalayer.core.names import TableName, physical
+from metalayer.core.project import Project
+from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
+from metalayer.core.source import Source
+from metalayer.governance.relations import Relations
+from metalayer.metastore import facts
+from metalayer.orchestration.plan import Known, plan, reads
+from metalayer.orchestration.retry import pauses
+
+if TYPE_CHECKING:
+    from metalayer.lake import Lake, LakeState, Session, TableChange
+    from metalayer.metastore.postgres import Metastore
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What an execution works with; the workspace puts it together.
+
+    ``relations`` returns how names are read at a snapshot through a session; ``known`` looks at the environment now.
+    """
+
+    project: Project
+    lake: Lake
+    metastore: Metastore
+    context: RunContext
+    source: Callable[[Model], Source]
+    relations: Callable[[LakeState, Session | None], Relations]
+    known: Callable[[], Known]
+    publisher: Callable[[], AbstractContextManager[None]]
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What an execution came to."""
+
+    plan: Plan
+    results: tuple[TaskResult, ...]
+    snapshot: int | None
+
+    @property
+    def state(self) -> State:
+        """Done where every task is, failed otherwise."""
+        return State.DONE if all(result.state is State.DONE for result in self.results) else State.FAILED
+
+
+def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: bool = False) -> Executed:
+    """Load what is to be loaded, then publish what follows from it."""
+    loaded = {
+        task.table: _load(task, shop) for task in first.tasks if task.kind is TaskKind.INGEST
+    }
+    snapshot = max((result.snapshot for result in loaded.values() if result.snapshot is not None), default=None)
+    builds = [task for task in first.tasks if task.kind is TaskKind.BUILD]
+    published: tuple[TaskResult, ...] = ()
+    final = first
+    if builds:
+        broken = frozenset(table for table, result in loaded.items() if result.state is State.FAILED)
+        with shop.publisher():
+            final, published, at = _publish(shop, chosen, broken, loaded, refresh=refresh)
+        snapshot = at if at is not None else snapshot
+    tasks = (*(task for task in first.tasks if task.kind is TaskKind.INGEST), *(item.task for item in published))
+    return Executed(Plan(tasks, {**first.unchanged, **final.unchanged}), (*loaded.values(), *published), snapshot)
+
+
+def failure_of(error: MetaLayerError) -> Failure:
+    """Return what an error says, as a value that can be stored."""
+    place = f" ({error.location})" if error.location is not None else ""
+    return Failure(type(error).__name__, error.message + place, error.hint)
+
+
+def _load(task: Task, shop: Shop) -> TaskResult:
+    """Load one source, trying again what may help; committed batches stay, whatever comes after them."""
+    context, model = shop.context, shop.project.models[task.table]
+    context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
+    begun, waits, attempts = time.monotonic(), pauses(), 0
+    accounts: list[Account] = []
+    verdicts: list[Verdict] = []
+    notes: list[str] = []
+    snapshot: int | None = None
+    failure: Failure | None = None
+    while True:
+        attempts += 1
+        started = context.clock()
+        try:
+            state = shop.lake.state()
+            dock = Dock(shop.lake, shop.metastore, shop.relations(state, None), context)
+            for batch in ingest(model, shop.source(model), dock):
+                accounts.append(batch.account)
+                verdicts.extend(batch.verdicts)
+                notes.extend(batch.notes)
+                snapshot = batch.snapshot
+            failure = None
+        except MetaLayerError as error:
+            failure = failure_of(error)
+            if isinstance(error, CheckBlockedError):
+                verdicts.extend(error.verdicts)
+            wait = next(waits, None) if error.transient else None
+            if wait is not None:
+                _tell_retry(shop, task, attempts, started, failure)
+                shop.pause(wait)
+                continue
+        break
+    result = TaskResult(
+        task,
+        State.DONE if failure is None else State.FAILED,
+        time.monotonic() - begun,
+        attempts,
+        tuple(accounts),
+        verdicts=tuple(verdicts),
+        snapshot=snapshot,
+        notes=tuple(notes),
+        failure=failure,
+    )
+    facts.record_attempt(
+        shop.metastore.connection,
+        context.run_id,
+        kind=task.kind.value,
+        table=str(task.table),
+        number=attempts,
+        started_at=started,
+        finished_at=context.clock(),
+        failure=failure,
+    )
+    facts.record_task(shop.metastore.connection, context.run_id, result)
+    _tell_finished(shop, result)
+    return result
+
+
+def _tell_retry(shop: Shop, task: Task | None, number: int, started: datetime, failure: Failure) -> None:
+    """Record a try that failed and is followed by another."""
+    name = "the publication" if task is None else str(task.table)
+    shop.context.say(
+        EventKind.TASK_RETRIED, f"{name}: {failure.message} Trying again.", None if task is None else task.table
+    )
+    facts.record_attempt(
+        shop.metastore.connection,
+        shop.context.run_id,
+        kind=TaskKind.BUILD.value if task is None else task.kind.value,
+        table="*" if task is None else str(task.table),
+        number=number,
+        started_at=started,
+        finished_at=shop.context.clock(),
+        failure=failure,
+    )
+
+
+def _tell_finished(shop: Shop, result: TaskResult) -> None:
+    for verdict in result.verdicts:
+        if verdict.outcome is not Outcome.PASSED:
+            shop.context.say(
+                EventKind.CHECK_FAILED,
+                f"{result.task.table}: {verdict.check.name} {verdict.outcome} {verdict.failed} of {verdict.checked}",
+                result.task.table,
+                check=verdict.check.name,
+                failed=verdict.failed,
+            )
+    words = result.failure.message if result.failure is not None else result.state.value
+    shop.context.say(
+        EventKind.TASK_FINISHED,
+        f"{result.task.table}: {words}",
+        result.task.table,
+        state=result.state.value,
+        seconds=round(result.seconds, 3),
+    )
+
+
+def _publish(
+    shop: Shop,
+    chosen: frozenset[TableName],
+    broken: frozenset[TableName],
+    loaded: Mapping[TableName, TaskResult],
+    *,
+    refresh: bool,
+) -> tuple[Plan, tuple[TaskResult, ...], int | None]:
+    """Stage and publish the derived tables, from the start again where somebody else committed first."""
+    waits, number = pauses(), 0
+    while True:
+        number += 1
+        started = shop.context.clock()
+        known = replace(shop.known(), pending={})
+        again = plan(shop.project, known, chosen, refresh=refresh)
+        staged = _Publication(shop, known, broken)
+        try:
+            results = tuple(staged.stage(task) for task in again.tasks if task.kind is TaskKind.BUILD)
+            snapshot = staged.commit(results, failed=any(r.state is not State.DONE for r in loaded.values()))
+        except MetaLayerError as error:
+            wait = next(waits, None) if error.transient else None
+            if wait is None:
+                raise
+            _tell_retry(shop, None, number, started, failure_of(error))
+            shop.pause(wait)
+            continue
+        finally:
+            staged.close()
+        finished = tuple(replace(result, snapshot=snapshot, attempts=number) for result in results)
+        for result in finished:
+            _tell_finished(shop, result)
+        return again, finished, snapshot
+
+
+@dataclass(slots=True)
+class _Publication:
+    """One try at a publication: what was staged so far, over one pinned snapshot. Not a value: it is worked on."""
+
+    shop: Shop
+    known: Known
+    broken: frozenset[TableName]
+    built: dict[TableName, Built] = field(default_factory=dict)
+    failed: set[TableName] = field(default_factory=set)
+    verdicts: dict[TableName, tuple[Verdict, ...]] = field(default_factory=dict)
+    still: set[TableName] = field(default_factory=set)
+    _state: LakeState | None = None
+    _session: Session | None = None
+    _site: Site | None = None
+
+    def close(self) -> None:
+        """Close the engine's session; staged files that no commit named are left to maintenance."""
+        if self._session is not None:
+            self._session.close()
+
+    @property
+    def site(self) -> Site:
+        """The pinned session, opened when the first model needs it."""
+        if self._site is None:
+            self._state = self.shop.lake.state()
+            self._session = self.shop.lake.session(self._state.snapshot)
+            relations = self.shop.relations(self._state, self._session)
+            self._site = Site(self._session, self._state, relations, self.shop.context)
+        return self._site
+
+    def stage(self, task: Task) -> TaskResult:
+        """Stage one model, or say why not."""
+        begun, model = time.monotonic(), self.shop.project.models[task.table]
+        culprits = sorted(
+            name.owner
+            for name in {*reads(self.shop.project, model), *(item.owner for item in model.inputs)}
+            if name.owner in self.failed | self.broken
+        )
+        if culprits:
+            self.failed.add(task.table)
+            words = f"{culprits[0]} failed, so this keeps its previous rows."
+            failure = Failure("Skipped", words, f"Mend {culprits[0]} and run again.")
+            return TaskResult(task, State.SKIPPED, 0.0, failure=failure)
+        if task.reason.endswith("may change") and self._inputs_are_still(model):
+            self.still.add(task.table)
+            return TaskResult(task, State.DONE, 0.0, notes=("its inputs did not change",))
+        self.shop.context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
+        try:
+            built = transform(model, self.site)
+        except MetaLayerError as error:
+            if error.transient:
+                raise
+            self.failed.add(task.table)
+            verdicts = error.verdicts if isinstance(error, CheckBlockedError) else ()
+            self.verdicts[task.table] = verdicts
+            return TaskResult(
+                task, State.FAILED, time.monotonic() - begun, verdicts=verdicts, failure=failure_of(error)
+            )
+        reach(Failpoint.BUILD_AFTER_STAGE)
+        self.built[task.table] = built
+        self.verdicts[task.table] = built.landed.verdicts
+        self._learn(built)
+        return TaskResult(
+            task,
+            State.DONE,
+            time.monotonic() - begun,
+            accounts=() if built.landed.account is None else (built.landed.account,),
+            verdicts=built.landed.verdicts,
+            notes=built.landed.notes,
+        )
+
+    def _learn(self, built: Built) -> None:
+        """Let the models downstream see the columns that were staged."""
+        relations = self.site.relations
+        assert self._session is not None
+        assert self._state is not None
+        columns = {**relations.columns, built.model.name: built.columns}
+        self._site = replace(self.site, relations=replace(relations, columns=columns))
+
+    def _inputs_are_still(self, model: Model) -> bool:
+        """Tell whether no input of the model changed after all, in this publication or before it."""
+        return not any(
+            written(physical(name, self.shop.context.environment), self.built[name.owner].landed.changes)
+            for name in reads(self.shop.project, model)
+            if name.owner in self.built
+        )
+
+    def commit(self, results: tuple[TaskResult, ...], *, failed: bool) -> int | None:
+        """Make everything that was staged visible in one transaction, with its facts; return the snapshot."""
+        from metalayer.lake import CommitKind  # noqa: PLC0415 - the engine is imported when there is work
+
+        shop, context = self.shop, self.shop.context
+        reach(Failpoint.RUN_BEFORE_PUBLISH)
+        changes: list[TableChange] = [change for built in self.built.values() for change in built.landed.changes]
+
+        def record(connection: facts.Connection, snapshot: int) -> None:
+            self._record(connection, snapshot, results)
+
+        if not changes:
+            with shop.metastore.transaction() as connection:
+                record(connection, shop.lake.state().snapshot)
+            return None
+        committed = shop.lake.commit(
+            changes,
+            attempt=uuid.uuid4(),
+            kind=CommitKind.DATA,
+            author=context.author,
+            message=f"publish {', '.join(map(str, self.built))}"[:500],
+            extra={"run": context.run_id},
+            facts=record,
+        )
+        context.say(
+            EventKind.PUBLISHED,
+            f"snapshot {committed.snapshot}: {len(self.built)} tables",
+            snapshot=committed.snapshot,
+            failed=failed,
+        )
+        return committed.snapshot
+
+    def _record(self, connection: facts.Connection, snapshot: int, results: tuple[TaskResult, ...]) -> None:
+        run_id, now = self.shop.context.run_id, self.shop.context.clock()
+        tables = self.shop.lake.state().tables
+        changed = {
+            change.table for built in self.built.values() for change in built.landed.changes
+        }
+        for table in (*self.built, *self.still):
+            model = self.shop.project.models[table]
+            last = self.known.published.get(table)
+            built = self.built.get(table)
+            positions = {}
+            for name in reads(self.shop.project, model):
+                stored = tables.get(physical(name, self.shop.context.environment))
+                pinned = self._state.snapshot if self._state is not None else snapshot
+                positions[name] = facts.InputPosition(
+                    None if stored is None else stored.table_id, snapshot if name in changed else pinned
+                )
+            facts.publish(
+                connection,
+                table,
+                meaning=model.meaning,
+                definition=built.definition if built is not None else "",
+                run_id=run_id,
+                snapshot=snapshot,
+                at=now,
+                positions=positions,
+                expected=None if last is None else last.snapshot,
+            )
+            if built is not None and built.landed.account is not None:
+                facts.record_account(connection, table, built.landed.account, run_id=run_id, snapshot=snapshot)
+            if built is not None and built.lineage is not None:
+                facts.record_lineage(
+                    connection, table, meaning=model.meaning, edges=built.lineage.as_json(), snapshot=snapshot
+                )
+        for table, verdicts in self.verdicts.items():
+            facts.record_verdicts(connection, table, verdicts, run_id=run_id, snapshot=snapshot, at=now)
+        for result in results:
+            facts.record_task(connection, run_id, replace(result, snapshot=snapshot))
