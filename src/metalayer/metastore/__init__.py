@@ -1,1 +1,4 @@
-"""To be written."""
+"""PostgreSQL and the facts in it: connections, the embedded server, migrations, what commits with the rows.
+
+It knows nothing of DuckDB, Parquet or declared files.
+"""

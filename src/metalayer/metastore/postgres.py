@@ -1,0 +1,345 @@
+"""The door to PostgreSQL: one database, by its URL or embedded, holding two schemas (`metalayer` and `lake`).
+
+Here connections are made, all with the same session settings; here psycopg's errors become ours; here the locks of a
+publication are held. Nothing here knows a table apart from PostgreSQL's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from metalayer.core.errors import ConflictError, MetaLayerError, MetastoreError, MetastoreUnavailableError
+from metalayer.metastore import embedded, migrations
+
+OLDEST_SERVER = 15
+APPLICATION = "metalayer"
+_CONNECT_TIMEOUT = 10
+_LONGEST_APPLICATION_NAME = 63
+
+_SESSION = """
+SET search_path TO pg_catalog;
+SET TimeZone TO 'UTC';
+SET DateStyle TO 'ISO';
+SET IntervalStyle TO 'postgres';
+SET default_transaction_isolation TO 'read committed';
+SET idle_session_timeout TO 0;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the database is. ``url`` None means the embedded server of ``directory`` (a project's ``.metalayer``)."""
+
+    url: str | None = field(repr=False)
+    directory: str
+
+
+class Metastore:
+    """One PostgreSQL database: two schemas, `metalayer` (facts) and `lake` (DuckLake catalog).
+
+    One Metastore is for one thread; others take `connect`.
+    """
+
+    def __init__(self, server: embedded.EmbeddedServer | None, parameters: dict[str, str]) -> None:
+        """Hold what `open` has made."""
+        self._server = server
+        self._parameters = parameters
+        self._connection = _connect(parameters)
+
+    @classmethod
+    def open(cls, settings: DatabaseSettings) -> Self:
+        """Connect; the embedded server is created and started where needed.
+
+        Raises:
+            MetastoreError: the URL, the server or the directory cannot be used.
+            MetastoreUnavailableError: the server does not answer now.
+        """
+        if settings.url is not None:
+            return cls(None, _parameters(settings.url))
+        server = embedded.EmbeddedServer.join(settings.directory)
+        try:
+            return cls(server, _embedded_parameters(server))
+        except BaseException:
+            server.leave()
+            raise
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The main connection, in autocommit (reads, and the commands inside `transaction`)."""
+        return self._connection
+
+    @property
+    def conninfo(self) -> str:
+        """What another libpq (DuckDB's, pg_dump's) needs to reach the same database; it holds the password."""
+        return make_conninfo("", **self._parameters)
+
+    @property
+    def address(self) -> str:
+        """Host, port and database, for messages; never the password."""
+        return _address(self._parameters)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """Run ``BEGIN`` … ``COMMIT`` on the main connection; an error inside rolls back and is passed on as ours.
+
+        Raises:
+            MetastoreError: a transaction is already open, or an error inside it was swallowed (PostgreSQL would answer
+                the ``COMMIT`` kindly and commit nothing).
+        """
+        if self._connection.info.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
+            raise MetastoreError(
+                "A transaction of the metastore is already open.",
+                hint="Do all that must be true together inside the one that is open; a transaction has no parts.",
+            )
+        with errors(), self._connection.transaction():
+            yield self._connection
+            if self._connection.info.transaction_status == pq.TransactionStatus.INERROR:
+                raise MetastoreError(
+                    "A command of the transaction failed, so that nothing of it can be committed.",
+                    hint="Let the error of the failed command out of the transaction; it says what to mend.",
+                )
+
+    def connect(self, *, application: str = APPLICATION) -> psycopg.Connection:
+        """Make a further connection with the same session settings; the caller closes it."""
+        return _connect({**self._parameters, "application_name": _fitting(application)})
+
+    @contextlib.contextmanager
+    def publisher_lock(
+        self, name: str, *, wait: bool, holder: str, on_wait: Callable[[str], None] | None = None
+    ) -> Iterator[None]:
+        """Hold the lock ``name`` on a connection of its own; it is let go when this process ends in any way.
+
+        Args:
+            name: what is locked, such as the environment.
+            wait: wait for whoever holds it; otherwise refuse at once.
+            holder: who we are, in words that another waiting process may show (60 characters are kept).
+            on_wait: called once, with the words of whoever holds it, before waiting.
+
+        Raises:
+            MetastoreUnavailableError: another holds it and ``wait`` is false, or PostgreSQL cannot be reached.
+        """
+        key = int.from_bytes(hashlib.sha256(f"publisher {name}".encode()).digest()[:8], signed=True)
+        with errors():
+            connection = self.connect(application=holder)
+        try:
+            with errors():
+                connection.execute("SET statement_timeout TO 0; SET lock_timeout TO 0")
+                taken = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() == (True,)
+                other = "" if taken else _lock_holder(connection, key)
+            if not taken and not wait:
+                raise MetastoreUnavailableError(
+                    f"'{name}' is being published by {other}.", hint="Wait until that is finished and try again."
+                )
+            if not taken:
+                if on_wait is not None:
+                    on_wait(other)
+                with errors():
+                    connection.execute("SELECT pg_advisory_lock(%s)", (key,))
+            yield
+        finally:
+            connection.close()
+
+    def migrate(self) -> None:
+        """Bring the schema to this version (see `migrations`)."""
+        with errors():
+            migrations.migrate(self._connection)
+
+    def close(self) -> None:
+        """Close the connection and leave the embedded server, which stops after its last user. May be called twice."""
+        self._connection.close()
+        if self._server is not None:
+            self._server.leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Turn psycopg's errors into ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> MetaLayerError:
+    """Return our error for one of psycopg's: its kind says whether trying again may help, its hint how to mend it."""
+    said = (error.diag.message_primary or str(error) or type(error).__name__).strip().rstrip(".")
+    match error.sqlstate or "":
+        case "40001" | "40P01" | "40000":
+            return ConflictError(
+                f"PostgreSQL gave way to another transaction: {said}.", hint="Nothing was committed: run it again."
+            )
+        case "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" | "40003" | "53300" | "55P03" as state:
+            return _unavailable(said, state)
+        case state if state.startswith("08") or (not state and isinstance(error, psycopg.OperationalError)):
+            return _unavailable(said, state)
+        case state:
+            return MetastoreError(f"PostgreSQL refused{f' ({state})' if state else ''}: {said}.", hint=_hint(state))
+
+
+def _unavailable(said: str, state: str) -> MetastoreUnavailableError:
+    match state:
+        case "53300":
+            hint = "Close other programs that use the database, or raise its max_connections, and try again."
+        case "55P03":
+            hint = "Another transaction holds what this one needs: try again when it has ended."
+        case _:
+            hint = "See that the server runs and can be reached, and try again; nothing that was committed is lost."
+    return MetastoreUnavailableError(f"PostgreSQL cannot be used now: {said}.", hint=hint)
+
+
+def _hint(state: str) -> str:
+    """Say how to mend what PostgreSQL refuses for good, by the code it gives."""
+    match state:
+        case "42501":
+            return (
+                "Give the user of the database's URL the right to it: GRANT CREATE, CONNECT ON DATABASE … TO …; "
+                "tables of the schemas metalayer and lake must belong to that user."
+            )
+        case "42P01" | "3F000" | "42703":
+            return (
+                "The database misses a table or column of MetaLayer: restore it from a backup, or use a new database."
+            )
+        case "53100":
+            return "Free space on the disk of the PostgreSQL server and try again."
+        case "53200":
+            return "Give the PostgreSQL server more memory, or fewer connections, and try again."
+        case "25006":
+            return "Point the URL at the primary server (target_session_attrs=read-write): this one only reads."
+        case "57014":
+            return (
+                "Something cancelled the command; raise statement_timeout for this user if it was that, and try again."
+            )
+        case state if state.startswith("28"):
+            return "Correct the user and the password in the URL of the database."
+        case state if state.startswith("23"):
+            return "Another program may have written to MetaLayer's tables; nothing was committed: try again."
+        case _:
+            return "Read what PostgreSQL says above; the server's log may say more. Nothing was committed."
+
+
+# --- connecting --------------------------------------------------------------------------------------------------
+
+
+def _embedded_parameters(server: embedded.EmbeddedServer) -> dict[str, str]:
+    return {
+        "host": server.socket_directory,
+        "port": str(server.port),
+        "user": embedded.USER,
+        "dbname": embedded.DATABASE,
+        "sslmode": "disable",
+        "gssencmode": "disable",
+        "application_name": APPLICATION,
+        "connect_timeout": str(_CONNECT_TIMEOUT),
+    }
+
+
+def _parameters(url: str) -> dict[str, str]:
+    """Read a libpq URL. What libpq says of a bad one is not repeated: it may hold a piece of the password."""
+    try:
+        found = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.Error:
+        found = {}
+    if not url.startswith(("postgresql://", "postgres://")) or not found or "@" in found.get("host", ""):
+        raise MetastoreError(
+            "The URL of the database cannot be read.",
+            hint="Write it as postgresql://user:password@host:port/database; in the user and the password write "
+            "@ as %40, : as %3A, / as %2F, # as %23, ? as %3F and % as %25.",
+        )
+    return {"application_name": APPLICATION, "connect_timeout": str(_CONNECT_TIMEOUT), **found}
+
+
+def _address(parameters: dict[str, str]) -> str:
+    host = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
+    database = parameters.get("dbname") or "(the user's own name)"
+    return f"host {host}, port {parameters.get('port', '5432')}, database {database}"
+
+
+def _fitting(application: str) -> str:
+    return application.encode("ascii", "replace")[:_LONGEST_APPLICATION_NAME].decode()
+
+
+def _connect(parameters: dict[str, str]) -> psycopg.Connection:
+    try:
+        connection = psycopg.connect(make_conninfo("", **parameters), autocommit=True)
+    except psycopg.Error as error:
+        raise _cannot_connect(error, parameters) from error
+    try:
+        with errors():
+            _check_server(connection, parameters)
+            connection.execute(_SESSION)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_server(connection: psycopg.Connection, parameters: dict[str, str]) -> None:
+    version = connection.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        raise MetastoreError(
+            f"The PostgreSQL at {_address(parameters)} is version {version}; MetaLayer needs {OLDEST_SERVER} or newer.",
+            hint=f"Upgrade the server, or use another one ({OLDEST_SERVER} or newer).",
+        )
+    row = connection.execute("SELECT pg_catalog.current_setting('server_encoding')").fetchone()
+    if row != ("UTF8",):
+        raise MetastoreError(
+            f"The database at {_address(parameters)} has the encoding {row[0] if row else '?'}; MetaLayer needs UTF8.",
+            hint="Create one with: CREATE DATABASE metalayer ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0",
+        )
+
+
+def _cannot_connect(error: psycopg.Error, parameters: dict[str, str]) -> MetastoreError:
+    """Tell a server that does not answer (try again) from one that answers and refuses us (mend the URL)."""
+    said = str(error).strip().rstrip(".")
+    if password := parameters.get("password"):
+        said = said.replace(password, "***")
+    message = f"Cannot connect to PostgreSQL at {_address(parameters)}: {said}."
+    full = "too many" in said or "connection slots" in said
+    if full or not _answers(parameters):
+        return MetastoreUnavailableError(
+            message,
+            hint="See that the server runs, that host and port of the URL are right and that it takes connections from "
+            "here, and try again.",
+        )
+    return MetastoreError(
+        message, hint="The server answers and refuses: correct user, password, database or TLS settings in the URL."
+    )
+
+
+def _answers(parameters: dict[str, str]) -> bool:
+    return pq.PGconn.ping(make_conninfo("", **parameters).encode()) == pq.Ping.OK
+
+
+def _lock_holder(connection: psycopg.Connection, key: int) -> str:
+    row = connection.execute(
+        "SELECT activity.application_name, activity.pid, activity.backend_start "
+        "FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid) "
+        "WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1 "
+        "AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        "AND held.classid::bigint = (%(key)s::bigint >> 32) & 4294967295 AND held.objid::bigint = %(key)s::bigint & 4294967295",
+        {"key": key},
+    ).fetchone()
+    if row is None:
+        return "another process"
+    return f"{row[0] or 'another process'} (since {row[2]:%Y-%m-%d %H:%M:%S} UTC)"
