@@ -150,6 +150,12 @@ def superseded_of(connection: Connection, at: int) -> dict[TableName, tuple[tupl
     return {table: tuple(pairs) for table, pairs in found.items()}
 
 
+def superseded_heads(connection: Connection) -> dict[TableName, int]:
+    """Return for each source table the last snapshot in which a newer version of a part replaced an older one."""
+    rows = connection.execute("SELECT table_name, max(snapshot_id) FROM metalayer.superseded GROUP BY 1").fetchall()
+    return {TableName.parse(str(table)): int(str(snapshot)) for table, snapshot in rows}
+
+
 def record_batch(
     connection: Connection,
     *,
@@ -208,6 +214,8 @@ def publish(
 ) -> None:
     """Record what a derived table was made from, if nobody published it since (``expected`` snapshot, None: never).
 
+    An empty ``definition`` keeps the recorded one: the inputs were looked at again and had not changed.
+
     Raises:
         ConflictError: somebody did.
     """
@@ -217,7 +225,8 @@ def publish(
         VALUES (%(table)s, %(meaning)s, %(run)s, %(snapshot)s, %(at)s, %(definition)s)
         ON CONFLICT (table_name) DO UPDATE
             SET meaning = excluded.meaning, run_id = excluded.run_id, snapshot_id = excluded.snapshot_id,
-                published_at = excluded.published_at, definition = excluded.definition
+                published_at = excluded.published_at,
+                definition = coalesce(nullif(excluded.definition, ''), p.definition)
             WHERE p.snapshot_id IS NOT DISTINCT FROM %(expected)s
         """,
         {
@@ -296,9 +305,7 @@ def record_account(
     )
 
 
-def record_lineage(
-    connection: Connection, table: TableName, *, meaning: str, edges: object, snapshot: int
-) -> None:
+def record_lineage(connection: Connection, table: TableName, *, meaning: str, edges: object, snapshot: int) -> None:
     """Record a table's lineage with the commit that changed it."""
     connection.execute(
         """
@@ -448,7 +455,9 @@ def lineage_rows(connection: Connection) -> dict[TableName, object]:
     return {TableName.parse(str(table)): edges for table, edges in rows}
 
 
-def verdict_rows(connection: Connection, *, run_id: str | None = None, table: str | None = None) -> list[dict[str, object]]:
+def verdict_rows(
+    connection: Connection, *, run_id: str | None = None, table: str | None = None
+) -> list[dict[str, object]]:
     """Return recorded verdicts, newest first, of one run or one table or all."""
     cursor = connection.execute(
         """
@@ -460,5 +469,3 @@ def verdict_rows(connection: Connection, *, run_id: str | None = None, table: st
     )
     names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-

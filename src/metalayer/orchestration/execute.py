@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Shop:
     """What an execution works with; the workspace puts it together.
 
-    ``relations`` returns how names are read at a snapshot through a session; ``known`` looks at the environment now.
+    ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
     """
 
     project: Project
@@ -51,7 +51,7 @@ class Shop:
     context: RunContext
     source: Callable[[Model], Source]
     relations: Callable[[LakeState, Session | None], Relations]
-    known: Callable[[], Known]
+    known: Callable[[LakeState], Known]
     publisher: Callable[[], AbstractContextManager[None]]
     pause: Callable[[float], None] = time.sleep
 
@@ -203,9 +203,10 @@ def _publish(
     while True:
         number += 1
         started = shop.context.clock()
-        known = replace(shop.known(), pending={})
+        state = shop.lake.state()
+        known = shop.known(state)
         again = plan(shop.project, known, chosen, refresh=refresh)
-        staged = _Publication(shop, known, broken)
+        staged = _Publication(shop, state, known, broken)
         try:
             results = tuple(staged.stage(task) for task in again.tasks if task.kind is TaskKind.BUILD)
             snapshot = staged.commit(results, failed=any(r.state is not State.DONE for r in loaded.values()))
@@ -229,13 +230,13 @@ class _Publication:
     """One try at a publication: what was staged so far, over one pinned snapshot. Not a value: it is worked on."""
 
     shop: Shop
+    state: LakeState
     known: Known
     broken: frozenset[TableName]
     built: dict[TableName, Built] = field(default_factory=dict)
     failed: set[TableName] = field(default_factory=set)
     verdicts: dict[TableName, tuple[Verdict, ...]] = field(default_factory=dict)
     still: set[TableName] = field(default_factory=set)
-    _state: LakeState | None = None
     _session: Session | None = None
     _site: Site | None = None
 
@@ -248,10 +249,9 @@ class _Publication:
     def site(self) -> Site:
         """The pinned session, opened when the first model needs it."""
         if self._site is None:
-            self._state = self.shop.lake.state()
-            self._session = self.shop.lake.session(self._state.snapshot)
-            relations = self.shop.relations(self._state, self._session)
-            self._site = Site(self._session, self._state, relations, self.shop.context)
+            self._session = self.shop.lake.session(self.state.snapshot)
+            relations = self.shop.relations(self.state, self._session)
+            self._site = Site(self._session, self.state, relations, self.shop.context)
         return self._site
 
     def stage(self, task: Task) -> TaskResult:
@@ -298,8 +298,6 @@ class _Publication:
     def _learn(self, built: Built) -> None:
         """Let the models downstream see the columns that were staged."""
         relations = self.site.relations
-        assert self._session is not None
-        assert self._state is not None
         columns = {**relations.columns, built.model.name: built.columns}
         self._site = replace(self.site, relations=replace(relations, columns=columns))
 
@@ -324,7 +322,7 @@ class _Publication:
 
         if not changes:
             with shop.metastore.transaction() as connection:
-                record(connection, shop.lake.state().snapshot)
+                record(connection, self.state.snapshot)
             return None
         committed = shop.lake.commit(
             changes,
@@ -356,9 +354,9 @@ class _Publication:
             positions = {}
             for name in reads(self.shop.project, model):
                 stored = tables.get(physical(name, self.shop.context.environment))
-                pinned = self._state.snapshot if self._state is not None else snapshot
                 positions[name] = facts.InputPosition(
-                    None if stored is None else stored.table_id, snapshot if name in changed else pinned
+                    None if stored is None else stored.table_id,
+                    snapshot if name in changed else self.state.snapshot,
                 )
             facts.publish(
                 connection,

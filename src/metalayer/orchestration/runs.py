@@ -1,0 +1,81 @@
+"""A run from its first record to its last: started, executed, finished, told."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from metalayer.core.event import EventKind
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.names import TableName
+from metalayer.core.run import Plan, RunResult, State
+from metalayer.metastore import facts
+from metalayer.orchestration.execute import Executed, Shop, execute
+
+
+def processes() -> tuple[int, ...]:
+    """Return the process ids that live on this machine, or an empty tuple where the system does not tell."""
+    try:
+        return tuple(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - names are all we need
+    except OSError:
+        return ()
+
+
+def run(
+    shop: Shop,
+    plan: Plan,
+    chosen: frozenset[TableName],
+    row: facts.RunRow,
+    *,
+    refresh: bool,
+    code_version: str,
+    git_commit: str | None,
+) -> RunResult:
+    """Execute a plan as a recorded run.
+
+    An error that ends the run, Ctrl-C included, is recorded before it goes on to the caller.
+    """
+    context, connection = shop.context, shop.metastore.connection
+    if alive := processes():
+        facts.interrupt_dead_runs(connection, host=row.host, alive=alive, at=context.started_at)
+    facts.start_run(connection, row, code_version=code_version, git_commit=git_commit)
+    context.say(EventKind.RUN_STARTED, f"run {context.run_id}: {len(plan.tasks)} tasks", tasks=len(plan.tasks))
+    executed = Executed(plan, (), None)
+    state = State.FAILED
+    try:
+        if not plan.is_empty:
+            executed = execute(plan, shop, chosen, refresh=refresh)
+        state = executed.state
+    except KeyboardInterrupt:
+        state = State.CANCELLED
+        raise
+    finally:
+        reach(Failpoint.RUN_BEFORE_FINISH)
+        finished = context.clock()
+        facts.finish_run(
+            connection, context.run_id, state=state, at=finished, snapshot=executed.snapshot, report=None
+        )
+        context.say(EventKind.RUN_FINISHED, f"run {context.run_id}: {state}", state=state.value)
+    return RunResult(
+        run_id=context.run_id,
+        state=state,
+        started_at=context.started_at,
+        finished_at=finished,
+        environment=context.environment,
+        plan=executed.plan,
+        results=executed.results,
+        snapshot=executed.snapshot,
+    )
+
+
+def with_report(shop: Shop, result: RunResult, path: str) -> RunResult:
+    """Record where the report of a run lies."""
+    facts.finish_run(
+        shop.metastore.connection,
+        result.run_id,
+        state=result.state,
+        at=result.finished_at,
+        snapshot=result.snapshot,
+        report=path,
+    )
+    return replace(result, report=path)

@@ -1,0 +1,416 @@
+"""One object: a project opened in an environment. It composes the rooms and holds no logic of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from metalayer.build.context import RunContext, new_id
+from metalayer.core.errors import UsageError
+from metalayer.core.event import Event, EventKind, Listener
+from metalayer.core.model import Ingest, Model
+from metalayer.core.names import TableName, literal, quote
+from metalayer.core.project import Project
+from metalayer.core.run import Plan, RunResult, State
+from metalayer.core.source import Pending
+from metalayer.governance.access import OWNER, Reader, secure
+from metalayer.governance.relations import Relations
+from metalayer.metastore import facts
+from metalayer.orchestration.plan import Known
+from metalayer.orchestration.plan import plan as decide
+from metalayer.orchestration.select import select
+
+if TYPE_CHECKING:
+    from metalayer.core.lineage import Graph
+    from metalayer.core.source import Source
+    from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
+    from metalayer.metastore.postgres import Metastore
+    from metalayer.orchestration.execute import Shop
+    from metalayer.project.environment import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to a query: names and types of its columns, its rows, and the snapshot it was read at."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...] = field(hash=False)
+    snapshot: int = 0
+
+    def records(self) -> list[dict[str, object]]:
+        """Return the rows as dictionaries."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def nobody(event: Event) -> None:
+    """Listen to nothing."""
+
+
+class Workspace:
+    """A project opened in an environment.
+
+    >>> Workspace.open("no/such/directory")
+    Traceback (most recent call last):
+    ...
+    metalayer.core.errors.ProjectError: ...
+    """
+
+    def __init__(self, project: Project, settings: Settings, *, listener: Listener = nobody) -> None:
+        self.project = project
+        self.settings = settings
+        self._listener = listener
+
+    @classmethod
+    def open(
+        cls,
+        root: str | os.PathLike[str] = ".",
+        environment: str = "dev",
+        *,
+        listener: Listener = nobody,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Load the project in a directory and bind it to one of its environments.
+
+        PostgreSQL and the engine are started when something needs them.
+
+        Raises:
+            ProjectError: the declarations hold mistakes; all of them are in it.
+            UsageError: the environment is not declared, or a secret of it is missing.
+        """
+        from metalayer.project.environment import read_environment  # noqa: PLC0415 - validate needs no environment
+
+        project = load_project(root)
+        return cls(
+            project, read_environment(project, environment, os.environ if environ is None else environ), listener=listener
+        )
+
+    def __enter__(self) -> Self:
+        """Return the workspace itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close what was opened."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the embedded server stops when its last client is gone."""
+        if "metastore" in self.__dict__:
+            self.metastore.close()
+            del self.__dict__["metastore"]
+
+    # What is opened on first use
+
+    @cached_property
+    def metastore(self) -> Metastore:
+        """The environment's PostgreSQL, started and migrated when first asked for."""
+        from metalayer.metastore.postgres import DatabaseSettings, Metastore  # noqa: PLC0415 - validate needs none
+
+        metastore = Metastore.open(DatabaseSettings(self.settings.database, self.settings.directory))
+        metastore.migrate()
+        return metastore
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The environment's lake, created when first asked for."""
+        from metalayer.lake import Lake, LakeSettings  # noqa: PLC0415 - an idle run needs no engine
+
+        lake = Lake(
+            self.metastore,
+            LakeSettings(
+                data=self.settings.data,
+                encrypted=self.settings.encrypted,
+                compression=self.settings.compression,
+                threads=self.settings.threads,
+                memory=self.settings.memory,
+            ),
+        )
+        lake.create()
+        return lake
+
+    def source(self, model: Model) -> Source:
+        """Return the source of a bronze table, opened."""
+        from metalayer.sources import open_source  # noqa: PLC0415 - queries need no source
+
+        if not isinstance(model.query, Ingest):
+            raise UsageError(
+                f"{model.name} has no source: it is built from other tables.",
+                hint="Name a bronze table; `metalayer source list` shows them.",
+            )
+        return open_source(model, self.project.root)
+
+    # Reading
+
+    def _columns(self, state: LakeState) -> dict[TableName, tuple[object, ...]]:
+        return {name: table.schema.public for name, table in state.tables.items()}
+
+    def _relations(self, state: LakeState, session: Session | None) -> Relations:
+        def table(name: TableName) -> str | None:
+            if session is None or not session.has(name):
+                return None
+            return session.relation_sql(name)
+
+        superseded = facts.superseded_of(self.metastore.connection, state.snapshot)
+        return Relations(self.project, self.settings.name, superseded, table, self._columns(state))  # type: ignore[arg-type]
+
+    @contextmanager
+    def _reading(self, at: int | None) -> Iterator[tuple[Session, Relations, int]]:
+        state = self.lake.state(at)
+        with self.lake.session(state.snapshot) as session:
+            yield session, self._relations(state, session), state.snapshot
+
+    def query(
+        self,
+        sql: str,
+        *,
+        at: int | datetime | None = None,
+        limit: int | None = None,
+        reader: Reader = OWNER,
+    ) -> Result:
+        """Answer one SELECT over the project's tables, through the reader's policies.
+
+        Args:
+            sql: one SELECT in DuckDB's dialect; tables are named ``layer.table``, companions included.
+            at: a snapshot or a moment to read at; now for None.
+            limit: how many rows to return at most.
+            reader: who reads.
+        """
+        snapshot = self.lake.snapshot_at(at) if isinstance(at, datetime) else at
+        known = tuple(str(name) for name in self.project.models)
+        with self._reading(snapshot) as (session, relations, read_at):
+            text = secure(sql, reader, relations, known)
+            if limit is not None:
+                text = f"SELECT * FROM ({text}) LIMIT {int(limit)}"
+            types = session.describe(text)
+            columns, rows = session.fetch(text)
+            return Result(tuple(columns), tuple(str(column.type) for column in types), tuple(rows), read_at)
+
+    def render(self, table: TableName) -> str:
+        """Return the SQL that runs for a model, with every name as it is read now."""
+        from metalayer.build.transform import render  # noqa: PLC0415
+
+        with self._reading(None) as (_, relations, _at):
+            return render(self.project.model(table), relations)
+
+    # Planning and running
+
+    def _known(self, state: LakeState, pending: Mapping[TableName, Pending]) -> Known:
+        superseded = facts.superseded_heads(self.metastore.connection)
+        tables = {
+            name: (table.table_id, max(table.head, superseded.get(name, 0))) for name, table in state.tables.items()
+        }
+        return Known(tables, facts.published_tables(self.metastore.connection), pending)
+
+    def pending(self, chosen: frozenset[TableName]) -> dict[TableName, Pending]:
+        """Look at the sources of the chosen tables, reading no row."""
+        found = {}
+        for name, model in self.project.models.items():
+            if name in chosen and model.is_source:
+                cursor = facts.cursor_of(self.metastore.connection, name)
+                found[name] = self.source(model).check({part: state.position for part, state in cursor.items()})
+        return found
+
+    def plan(self, selection: str | None = None, *, refresh: bool = False) -> Plan:
+        """Return what a run would do now, and why."""
+        chosen = select(self.project, selection)
+        return decide(self.project, self._known(self.lake.state(), self.pending(chosen)), chosen, refresh=refresh)
+
+    def run(
+        self, selection: str | None = None, *, refresh: bool = False, command: str = "run", report: bool = True
+    ) -> RunResult:
+        """Bring the chosen tables to what the project declares, from what changed.
+
+        Failed tasks are in the result (its state says so); an error is raised only where no run could be made.
+        """
+        from metalayer.orchestration.runs import run, with_report  # noqa: PLC0415
+
+        chosen = select(self.project, selection)
+        events: list[Event] = []
+        shop = self._shop(events)
+        todo = self.plan(selection, refresh=refresh)
+        row = facts.RunRow(
+            shop.context.run_id,
+            self.settings.name,
+            State.RUNNING,
+            command,
+            selection,
+            shop.context.author,
+            socket.gethostname(),
+            os.getpid(),
+            shop.context.started_at,
+            None,
+            None,
+            None,
+        )
+        try:
+            result = run(
+                shop, todo, chosen, row, refresh=refresh, code_version=_version(), git_commit=_git(self.project.root)
+            )
+        finally:
+            facts.record_events(self.metastore.connection, events)
+        if report:
+            result = with_report(shop, result, self.write_report(result))
+        if result.state is not State.DONE and self.settings.webhook:
+            from metalayer.observability.notify import tell  # noqa: PLC0415
+
+            tell(self.settings.webhook, self.project.name, result)
+        return result
+
+    def _shop(self, events: list[Event]) -> Shop:
+        from metalayer.orchestration.execute import Shop  # noqa: PLC0415
+
+        def emit(event: Event) -> None:
+            events.append(event)
+            self._listener(event)
+
+        now = _now()
+        context = RunContext(new_id("r", now), self.settings.name, _user(), now, _now, emit)
+
+        @contextmanager
+        def publisher() -> Iterator[None]:
+            def wait(holder: str) -> None:
+                context.say(EventKind.WAITING, f"waiting for {holder}, who publishes to {self.settings.name}")
+
+            with self.metastore.publisher_lock(
+                self.settings.name, wait=True, holder=f"{context.run_id} ({context.author})", on_wait=wait
+            ):
+                yield
+
+        return Shop(
+            project=self.project,
+            lake=self.lake,
+            metastore=self.metastore,
+            context=context,
+            source=self.source,
+            relations=self._relations,
+            known=lambda state: self._known(state, {}),
+            publisher=publisher,
+        )
+
+    def write_report(self, result: RunResult) -> str:
+        """Write the report of a run as one HTML file and return its path."""
+        from metalayer.observability.report import RunReport, render  # noqa: PLC0415
+
+        directory = Path(self.settings.directory) / "reports"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{result.run_id}.html"
+        path.write_text(render(RunReport(self.project.name, result, self.graph(), self._samples(result))), "utf-8")
+        return str(path)
+
+    def _samples(self, result: RunResult) -> dict[str, list[dict[str, object]]]:
+        """Return up to ten quarantined or rejected rows of each table that has any."""
+        found = {}
+        tables = self.lake.state().tables
+        for item in result.results:
+            for name in (item.task.table.quarantine, item.task.table.rejects):
+                if name in tables and tables[name].rows:
+                    found[str(name)] = self.query(f"SELECT * FROM {name}", limit=10).records()
+        return found
+
+    # What is known
+
+    def graph(self) -> Graph:
+        """Return the lineage of the whole project, columns included where they are known."""
+        from metalayer.build.transform import lineage_of  # noqa: PLC0415
+        from metalayer.core.lineage import Graph  # noqa: PLC0415
+
+        columns = self._columns(self.lake.state())
+        return Graph.of({name: lineage_of(model, columns) for name, model in self.project.models.items()})  # type: ignore[arg-type]
+
+    def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
+        """Return the newest runs."""
+        return facts.runs(self.metastore.connection, limit=limit)
+
+    def run_tasks(self, run_id: str) -> tuple[dict[str, object], ...]:
+        """Return the tasks of one run."""
+        return facts.run_tasks(self.metastore.connection, run_id)
+
+    def verdicts(self, *, run_id: str | None = None, table: str | None = None) -> list[dict[str, object]]:
+        """Return what checks found, newest first."""
+        return facts.verdict_rows(self.metastore.connection, run_id=run_id, table=table)
+
+    def snapshots(self, limit: int | None = 20) -> tuple[SnapshotInfo, ...]:
+        """Return the newest commits of the lake."""
+        return self.lake.snapshots(limit)
+
+    # Quarantine
+
+    def quarantined(self) -> dict[TableName, int]:
+        """Return how many rows wait in each quarantine."""
+        return {
+            name.owner: table.rows
+            for name, table in self.lake.state().tables.items()
+            if name == name.owner.quarantine and table.rows
+        }
+
+    def quarantine_rows(self, table: TableName, *, check: str | None = None, limit: int = 20) -> Result:
+        """Return rows that wait in a table's quarantine, those of one check where it is named."""
+        self.project.model(table)
+        where = f" WHERE list_contains(_failed, {literal(check)})" if check else ""
+        name = f"{table.layer}.{quote(table.quarantine.name)}"
+        return self.query(f"SELECT * FROM {name}{where}", limit=limit)
+
+    def replay(self, table: TableName) -> RunResult:
+        """Judge a table's quarantined rows again; those that come good move into the table in the same commit."""
+        return self.run(str(table), refresh=True, command="quarantine replay")
+
+    # Care
+
+    def maintain(self) -> MaintenanceReport:
+        """Merge small files, forget old snapshots and remove files that nothing needs."""
+        protect = facts.oldest_positions(self.metastore.connection)
+        return self.lake.maintain(keep=self.settings.keep, grace=timedelta(days=1), now=_now(), protect=protect)
+
+
+def load_project(root: str | os.PathLike[str]) -> Project:
+    """Load and validate the project in a directory; no database is needed.
+
+    Raises:
+        ProjectError: the declarations hold mistakes; all of them are in it.
+    """
+    from metalayer.project import load  # noqa: PLC0415 - `metalayer --version` loads nothing
+    from metalayer.sources import registered  # noqa: PLC0415
+
+    return load(os.fspath(root), sources=registered())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _version() -> str:
+    from metalayer import __version__  # noqa: PLC0415 - the package imports this module
+
+    return __version__
+
+
+def _git(root: str) -> str | None:
+    """Return the commit that is checked out, read from files: a run needs no git program."""
+    for directory in (Path(root).resolve(), *Path(root).resolve().parents):
+        head = directory / ".git" / "HEAD"
+        if not head.is_file():
+            continue
+        text = head.read_text("utf-8").strip()
+        if not text.startswith("ref: "):
+            return text
+        reference = directory / ".git" / text[5:]
+        return reference.read_text("utf-8").strip() if reference.is_file() else None
+    return None
