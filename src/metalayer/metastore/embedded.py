@@ -61,8 +61,9 @@ _SETTINGS = {
 }
 _LOG_LIMIT = 1_000_000
 _LONGEST_SOCKET_PATH = 100  # 103 bytes on macOS, 107 on Linux, less some room
-_LOCK_PATIENCE = 180.0
 _START_PATIENCE = 60.0
+_RECOVERY_PATIENCE = 300.0  # a server that was killed reads its log again before it is ready
+_LOCK_PATIENCE = _RECOVERY_PATIENCE + 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,11 @@ class EmbeddedServer:
             MetastoreUnavailableError: another process keeps starting or stopping it.
         """
         place = Path(directory)
+        if "\n" in str(place.absolute()):
+            raise MetastoreError(
+                f"The embedded PostgreSQL cannot use a directory with a line break in its path: {str(place)!r}.",
+                hint=f"Rename the directory, or {EXTERNAL}.",
+            )
         with _disk_errors(place):
             place.mkdir(parents=True, exist_ok=True)
             place = place.resolve()
@@ -135,7 +141,8 @@ def _disk_errors(place: Path) -> Iterator[None]:
     except OSError as error:
         raise MetastoreError(
             f"The embedded PostgreSQL cannot use the directory {place}: {error.strerror or error}.",
-            hint=f"Make the directory (and what is in it) yours and writable on a local disk with some free space, or {EXTERNAL}.",
+            hint="Make the directory (and what is in it) yours and writable, on a local disk with some free space, "
+            f"or {EXTERNAL}.",
         ) from error
 
 
@@ -157,7 +164,8 @@ def _acquire(descriptor: int, how: int, place: Path) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise MetastoreUnavailableError(
-                    f"Another process has been starting or stopping the embedded PostgreSQL in {place} for {_LOCK_PATIENCE:.0f} s.",
+                    f"Another process has been starting or stopping the embedded PostgreSQL in {place} "
+                    f"for {_LOCK_PATIENCE:.0f} s.",
                     hint=f"Look for it with `fuser {place / 'lock'}`, end it if it hangs, and try again.",
                 ) from None
             time.sleep(0.01)
@@ -180,7 +188,7 @@ def _supervisor_lives(place: Path) -> bool:
 def _postmaster(place: Path) -> _Postmaster | None:
     """Read ``postmaster.pid``, if it is there and of this directory (not one copied from elsewhere)."""
     try:
-        lines = (place / "pg" / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = os.fsdecode((place / "pg" / "postmaster.pid").read_bytes()).split("\n")
     except FileNotFoundError:
         return None
     if not lines or not lines[0].strip().isdigit():
@@ -193,11 +201,15 @@ def _is_ours(found: _Postmaster, place: Path) -> bool:
     return found.data == str(place / "pg") and supervisor.is_postmaster(found.pid, found.data)
 
 
-def _answers(directory: str) -> bool:
+def _socket(found: _Postmaster) -> Path:
+    return Path(found.socket_directory) / f".s.PGSQL.{PORT}"
+
+
+def _answers(found: _Postmaster) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5)
         try:
-            probe.connect(f"{directory}/.s.PGSQL.{PORT}")
+            probe.connect(str(_socket(found)))
         except OSError:
             return False
         return True
@@ -205,27 +217,34 @@ def _answers(directory: str) -> bool:
 
 def _ensure_running(place: Path) -> str:
     """Bring the server up, with a supervisor, and return its socket directory. The caller holds ``lock``."""
-    deadline = time.monotonic() + _START_PATIENCE
+    deadline = time.monotonic() + _RECOVERY_PATIENCE
     launched_at: int | None = None
     while True:
         found = _postmaster(place)
         ours = found is not None and _is_ours(found, place)
         supervised = _supervisor_lives(place)
-        if found is not None and ours and found.status == "ready" and _answers(found.socket_directory):
-            if supervised:
+        if found is not None and ours:
+            if found.status == "ready" and supervised and _answers(found):
                 return found.socket_directory
-            _launch(place, found.socket_directory, adopted=found.pid)
-        elif not supervised and found is not None and ours:
-            # starting or stopping without a supervisor, or its socket was removed: a supervisor that was killed
-            if found.status != "stopping":
-                supervisor.stop(found.pid, lambda: _is_ours(found, place))
+            _look_after(place, found, supervised=supervised)
         elif not supervised:
             if launched_at is not None:
                 _refuse_or_wait(place, launched_at)
             launched_at = _start(place, found)
+        else:
+            # its supervisor is just ending, or runs where we cannot see it (another container)
+            deadline = min(deadline, time.monotonic() + _START_PATIENCE)
         if time.monotonic() > deadline:
-            raise _start_error(place, "did not become ready within a minute", launched_at or 0)
+            raise _start_error(place, "does not become ready", launched_at or 0)
         time.sleep(0.01)
+
+
+def _look_after(place: Path, found: _Postmaster, *, supervised: bool) -> None:
+    """Mend a server that runs but cannot be used yet: its supervisor was killed, or its socket was removed."""
+    if found.status == "ready" and not _socket(found).exists():
+        supervisor.stop(found.pid, lambda: _is_ours(found, place))
+    elif not supervised and found.status != "stopping":
+        _launch(place, found.socket_directory, adopted=found.pid)
 
 
 def _refuse_or_wait(place: Path, launched_at: int) -> None:
@@ -276,9 +295,9 @@ def _launch(
         environment["PG_GRANDPARENT_PID"] = str(stale)
     with log.open("ab") as output:
         begins = output.tell()
-        subprocess.run(  # noqa: S603 - our own script, no shell
-            [sys.executable, "-I", "-S", supervisor.__file__, str(place), socket_directory, str(adopted)]
-            + (command or []),
+        arguments = [str(place), socket_directory, str(adopted), *(command or [])]
+        done = subprocess.run(  # noqa: S603 - our own script, no shell
+            [sys.executable or "python3", "-I", "-S", supervisor.__file__, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -286,6 +305,8 @@ def _launch(
             start_new_session=True,
             check=False,
         )
+    if done.returncode != 0:
+        raise _start_error(place, "cannot be watched: its supervisor does not start", begins)
     return begins
 
 
@@ -328,8 +349,6 @@ def _create(place: Path, binaries: Path) -> None:
     new = place / f"pg.new.{secrets.token_hex(4)}"
     new.mkdir(mode=0o700)
     try:
-        if os.geteuid() == 0:
-            _give_away(new)
         prefix = _as_owner(new, binaries)
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
         _run([*prefix, str(binaries / "initdb"), "-D", str(new), "-U", USER, *options], place)
@@ -352,11 +371,10 @@ def _run(command: list[str], place: Path, text: str = "") -> None:
         cwd=place,
         check=False,
     )
-    said = (done.stderr + done.stdout).strip()
     if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
-        tail = "\n".join(said.splitlines()[-12:])
+        tail = "\n".join((done.stderr + done.stdout).strip().splitlines()[-12:])
         raise MetastoreError(
-            f"The embedded PostgreSQL cannot be created in {place}. {Path(command[-1]).name}: it said:\n{tail}",
+            f"The embedded PostgreSQL cannot be created in {place}. It said:\n{tail}",
             hint=f"Mend what the last lines name (often a full disk or missing rights) and try again, or {EXTERNAL}.",
         )
 
@@ -371,12 +389,10 @@ def _socket_directory(place: Path) -> str:
             continue
         tried.append(path)
         try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            pass
+            Path(path).mkdir(mode=0o700, exist_ok=True)
+            found = os.lstat(path)
         except OSError:
             continue
-        found = os.lstat(path)
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
             return path
     raise MetastoreError(
@@ -388,27 +404,30 @@ def _socket_directory(place: Path) -> str:
 # --- root --------------------------------------------------------------------------------------------------------
 
 
-def _give_away(new: Path) -> None:
-    """Give an empty data directory to the user that shall run the server: PostgreSQL refuses to run as root."""
+def _give_away(data: Path) -> None:
+    """Give a data directory to the user that shall run the server: PostgreSQL refuses to run as root."""
     import pwd  # noqa: PLC0415 - only on systems with users, only for root
 
     try:
         nobody = pwd.getpwnam("nobody")
-        os.chown(new, nobody.pw_uid, nobody.pw_gid)
+        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+        for parent, directories, files in os.walk(data):
+            for name in (*directories, *files):
+                os.chown(Path(parent) / name, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
     except (KeyError, OSError) as error:
         raise _root_error(str(error)) from error
 
 
 def _as_owner(data: Path, binaries: Path) -> list[str]:
-    """Return what stands before the command so that it runs as the owner of the data directory.
+    """Return what stands before a command so that it runs as the owner of the data directory.
 
     Parent directories are not opened: the server keeps root's right to pass them (``dac_override``).
     """
     if os.geteuid() != 0:
         return []
+    if data.stat().st_uid == 0:  # new, or a copy or a backup brought back by root
+        _give_away(data)
     owner = data.stat()
-    if owner.st_uid == 0:
-        raise _root_error(f"{data} belongs to root; give it back with `chown -R nobody {data}`")
     setpriv = shutil.which("setpriv", path=f"{os.environ.get('PATH', '')}:/usr/bin:/bin:/usr/sbin:/sbin")
     if setpriv is None:
         raise _root_error("the program setpriv (of util-linux) is not there")
@@ -417,7 +436,9 @@ def _as_owner(data: Path, binaries: Path) -> list[str]:
     said = ""
     for prefix in ([*become, *keep], become):
         command = [*prefix, str(binaries / "postgres"), "-V"]
-        tried = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603 - a list
+        tried = subprocess.run(  # noqa: S603 - a list, no shell
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
         if tried.returncode == 0:
             return prefix
         said = tried.stderr.strip()

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
-from psycopg import errors as pg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -96,14 +95,14 @@ class Metastore:
             MetastoreError: a transaction is already open, or an error inside it was swallowed (PostgreSQL would answer
                 the ``COMMIT`` kindly and commit nothing).
         """
-        if self._connection.info.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
+        if _status(self._connection) in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
             raise MetastoreError(
                 "A transaction of the metastore is already open.",
                 hint="Do all that must be true together inside the one that is open; a transaction has no parts.",
             )
         with errors(), self._connection.transaction():
             yield self._connection
-            if self._connection.info.transaction_status == pq.TransactionStatus.INERROR:
+            if _status(self._connection) == pq.TransactionStatus.INERROR:
                 raise MetastoreError(
                     "A command of the transaction failed, so that nothing of it can be committed.",
                     hint="Let the error of the failed command out of the transaction; it says what to mend.",
@@ -234,8 +233,14 @@ def _hint(state: str) -> str:
             return "Correct the user and the password in the URL of the database."
         case state if state.startswith("23"):
             return "Another program may have written to MetaLayer's tables; nothing was committed: try again."
+        case state if state.startswith("XX"):
+            return "The server may be damaged: look into its log, and restore the database from a backup if it says so."
         case _:
             return "Read what PostgreSQL says above; the server's log may say more. Nothing was committed."
+
+
+def _status(connection: psycopg.Connection) -> pq.TransactionStatus:
+    return connection.info.transaction_status
 
 
 # --- connecting --------------------------------------------------------------------------------------------------
@@ -337,8 +342,8 @@ def _lock_holder(connection: psycopg.Connection, key: int) -> str:
         "FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid) "
         "WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1 "
         "AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-        "AND held.classid::bigint = (%(key)s::bigint >> 32) & 4294967295 AND held.objid::bigint = %(key)s::bigint & 4294967295",
-        {"key": key},
+        "AND held.classid::bigint = %s AND held.objid::bigint = %s",
+        divmod(key & 0xFFFF_FFFF_FFFF_FFFF, 1 << 32),
     ).fetchone()
     if row is None:
         return "another process"

@@ -11,6 +11,7 @@ It never reads or writes the database.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -73,12 +74,10 @@ def stop(pid: int, alive: Callable[[], bool]) -> None:
         except ProcessLookupError:
             return
         deadline = time.monotonic() + patience
-        while alive():
-            if time.monotonic() >= deadline:
-                break
+        while time.monotonic() < deadline:
+            if not alive():
+                return
             time.sleep(0.005)
-        else:
-            return
 
 
 def start(command: list[str], environment: dict[str, str]) -> int:
@@ -87,48 +86,54 @@ def start(command: list[str], environment: dict[str, str]) -> int:
     return os.posix_spawn(command[0], command, environment, setsigdef=defaults, setsigmask=[])
 
 
-def supervise(directory: str, socket_directory: str, adopted: int, command: list[str]) -> None:
-    """Watch the server until it is gone, its place is gone, or nobody uses it."""
-    data = f"{directory}/pg"
-    held = os.open(f"{directory}/supervisor", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not hold(held, patience=5.0):
-        sys.exit(3)
-    if os.fork():
-        os._exit(0)
-    clients = os.open(f"{directory}/clients", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    lock = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def opened(path: str) -> int:
+    """Open a lock file, to be held by this process only."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def is_same_file(path: str, descriptor: int) -> bool:
+    """Tell whether a path still is the file that was opened."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))  # noqa: PTH116 - as above
+    except OSError:
+        return False
+
+
+def watch(directory: str, held: int, pid: int, alive: Callable[[], bool]) -> None:
+    """Return when the server is gone, by itself or because its place is gone, nobody uses it, or we are told to end."""
+    clients, lock = opened(f"{directory}/clients"), opened(f"{directory}/lock")
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: asked.append(received))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    while alive():
+        if not is_same_file(f"{directory}/supervisor", held):  # removed or moved: nobody can come any more
+            os.kill(pid, signal.SIGQUIT)
+            return
+        if asked or nobody_left(clients, lock):
+            stop(pid, alive)
+            return
+        time.sleep(PAUSE)
+
+
+def supervise(directory: str, socket_directory: str, adopted: int, command: list[str]) -> None:
+    """Go into the background, start the server (or adopt the running one) and watch it to its end."""
+    held = opened(f"{directory}/supervisor")
+    if not hold(held, patience=5.0):
+        sys.exit(f"another supervisor holds {directory}/supervisor")
+    if os.fork():
+        os._exit(0)
     pid = adopted or start(command, dict(os.environ))
 
     def alive() -> bool:
-        return is_postmaster(pid, data) if adopted else os.waitpid(pid, os.WNOHANG)[0] == 0
+        if adopted:
+            return is_postmaster(adopted, f"{directory}/pg")
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
 
-    def in_place() -> bool:
-        try:
-            found = os.stat(f"{directory}/supervisor")  # noqa: PTH116 - as above
-        except OSError:
-            return False
-        return os.path.samestat(found, os.fstat(held))
-
-    try:
-        while alive():
-            if not in_place():  # the directory was removed or moved: nobody can come any more
-                os.kill(pid, signal.SIGQUIT)
-                return
-            if asked or nobody_left(clients, lock):
-                stop(pid, alive)
-                return
-            time.sleep(PAUSE)
-    except (ChildProcessError, ProcessLookupError):
-        return
-    finally:
-        try:
-            os.rmdir(socket_directory)  # noqa: PTH106 - as above
-        except OSError:
-            return  # noqa: B012, SIM107 - a new server may already use it; nothing else can be raised here
+    with contextlib.suppress(ChildProcessError, ProcessLookupError):  # it ended just before it was looked at
+        watch(directory, held, pid, alive)
+    with contextlib.suppress(OSError):  # not empty: a server killed by force leaves its socket
+        os.rmdir(socket_directory)  # noqa: PTH106 - as above
 
 
 if __name__ == "__main__":

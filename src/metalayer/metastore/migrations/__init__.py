@@ -1,7 +1,7 @@
 """How the database comes to have the tables this version of MetaLayer needs.
 
 The files ``NNNN_name.sql`` beside this one are run in the order of their numbers, all that are missing in one
-transaction, under a lock, and recorded in ``metalayer.schema_version``; so a migration that fails leaves what was there.
+transaction, under a lock, and recorded in ``metalayer.schema_version``; so a migration that fails changes nothing.
 A file that was released is never changed: its checksum is recorded as well. Names in the files carry their schema,
 because a session of ours finds nothing but PostgreSQL's own names without one.
 
@@ -15,13 +15,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import LiteralString, cast
 
 import psycopg
 
 from metalayer.core.errors import MetastoreError
 
-SCHEMAS: tuple[LiteralString, ...] = ("metalayer", "lake")
+SCHEMAS = ("metalayer", "lake")
 LOCK = 4_927_361_840_116_223_507  # any number that nobody else takes in this database
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -87,7 +86,7 @@ def migrate(connection: psycopg.Connection, migrations: Sequence[Migration] | No
         _create_schemas(connection)
         missing = _missing(steps, _applied(connection))
         for step in missing:
-            connection.execute(cast("LiteralString", step.sql))
+            connection.execute(step.sql)
             connection.execute(
                 "INSERT INTO metalayer.schema_version (version, name, checksum) VALUES (%s, %s, %s)",
                 (step.version, step.name, step.checksum),
@@ -106,8 +105,9 @@ def _missing(steps: Sequence[Migration], applied: dict[int, tuple[str, str]]) ->
     newest = max(applied, default=0)
     if newest > len(steps):
         raise MetastoreError(
-            f"The database was written by a newer MetaLayer: its schema is number {newest}, this one knows {len(steps)}.",
-            hint="Upgrade metalayer here (pip install --upgrade metalayer), or restore a backup made before the upgrade.",
+            f"The database was written by a newer MetaLayer: its schema is number {newest}, "
+            f"this one knows {len(steps)}.",
+            hint="Upgrade metalayer here (pip install --upgrade metalayer), or restore a backup that is older.",
         )
     for step in steps:
         name, checksum = applied.get(step.version, (step.name, step.checksum))
