@@ -91,7 +91,9 @@ class Workspace:
 
         project = load_project(root)
         return cls(
-            project, read_environment(project, environment, os.environ if environ is None else environ), listener=listener
+            project,
+            read_environment(project, environment, os.environ if environ is None else environ),
+            listener=listener,
         )
 
     def __enter__(self) -> Self:
@@ -157,9 +159,9 @@ class Workspace:
 
     def _relations(self, state: LakeState, session: Session | None) -> Relations:
         def table(name: TableName) -> str | None:
-            if session is None or not session.has(name):
-                return None
-            return session.relation_sql(name)
+            if session is not None and (name in state.tables or session.is_staged(name)):
+                return session.relation_sql(name)
+            return None
 
         superseded = facts.superseded_of(self.metastore.connection, state.snapshot)
         return Relations(self.project, self.settings.name, superseded, table, self._columns(state))  # type: ignore[arg-type]

@@ -24,9 +24,7 @@ class RunContext:
 
     def say(self, kind: EventKind, message: str, table: TableName | None = None, **detail: object) -> None:
         """Emit an event of this run."""
-        self.emit(
-            Event(kind, self.clock(), message, self.run_id, str(table) if table is not None else None, detail)
-        )
+        self.emit(Event(kind, self.clock(), message, self.run_id, str(table) if table is not None else None, detail))
 
 
 def new_id(prefix: str, now: datetime) -> str:

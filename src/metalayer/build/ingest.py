@@ -84,9 +84,7 @@ def _load_or_split(
         yield from _load_or_split(model, source, alone, seen, session, dock)
 
 
-def _load(
-    model: Model, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock
-) -> Loaded:
+def _load(model: Model, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock) -> Loaded:
     """Stage one batch, judge it, and commit it with its cursor."""
     from metalayer.lake import ANY_HEAD, CommitKind, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
 
@@ -300,9 +298,7 @@ def _positions(
     return parts, replaced
 
 
-def _tell(
-    model: Model, batch: Batch, context: RunContext, account: IngestAccount, snapshot: int
-) -> tuple[str, ...]:
+def _tell(model: Model, batch: Batch, context: RunContext, account: IngestAccount, snapshot: int) -> tuple[str, ...]:
     """Emit what the batch brought; return the sentences worth showing with the task."""
     notes: list[str] = []
     for item in batch.aside:

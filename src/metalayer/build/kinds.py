@@ -125,9 +125,7 @@ def materialise(
         order_by=model.order_by,
         table=model.name,
     )
-    change: Difference = difference(
-        session, before, schema, cleaned.files, columns, key=key, keep_missing=keep_missing
-    )
+    change: Difference = difference(session, before, schema, cleaned.files, columns, key=key, keep_missing=keep_missing)
     session.overlay(change.change)
     after = int(str(session.query(f"SELECT count(*) FROM {session.relation_sql(table)}")[0][0]))
     landing = account(cleaned, change, before, after)
@@ -154,9 +152,7 @@ def quarantine_change(
         schema = plan_schema(state, table, (*nullable, *QUARANTINE_COLUMNS))
     except NotEvolvableError:
         state, schema = None, plan_schema(None, table, (*nullable, *QUARANTINE_COLUMNS))
-    return quarantine(
-        site.session, state, schema, bad, columns, run_id=site.context.run_id, judged_all=judged_all
-    )
+    return quarantine(site.session, state, schema, bad, columns, run_id=site.context.run_id, judged_all=judged_all)
 
 
 def written(name: TableName, changes: tuple[TableChange, ...]) -> bool:

@@ -119,8 +119,10 @@ def clean(
     bad, quarantined = None, 0
     if any(verdict.outcome is Outcome.QUARANTINED for verdict in judgement.verdicts):
         marked = f"({flagged(quarantining, replace(subject, rows=rows))})"
-        session.query(f"CREATE OR REPLACE TEMP TABLE {quote('bad ' + str(table))} AS "
-                      f"SELECT * FROM {marked} WHERE _failed IS NOT NULL")
+        session.query(
+            f"CREATE OR REPLACE TEMP TABLE {quote('bad ' + str(table))} AS "
+            f"SELECT * FROM {marked} WHERE _failed IS NOT NULL"
+        )
         bad = quote("bad " + str(table))
         quarantined = int(str(session.query(f"SELECT count(*) FROM {bad}")[0][0]))
         rows = f"(SELECT {names(columns)} FROM {marked} WHERE _failed IS NULL)"
@@ -165,7 +167,7 @@ def difference(
     Rows are matched by key, or, without one, whole and as multisets (the nth equal row matches the nth).
     ``keep_missing`` leaves rows that the query no longer yields (kind ``append``).
     """
-    from metalayer.lake import TableChange  # noqa: PLC0415 - the engine is imported when there is work
+    from metalayer.lake import TableChange, staged_positions_sql  # noqa: PLC0415 - imported when there is work
 
     if state is None or state.rows == 0:
         change = TableChange(
@@ -175,7 +177,8 @@ def difference(
             added=files.files,
         )
         return Difference(change, published=files.rows, unchanged=0, removed=0)
-    old, new = old_rows(session, state, schema), files.positions_sql
+    places = staged_positions_sql(files)
+    old, new = old_rows(session, state, schema), places
     compared = [column for column in columns if column.name not in key]
     if key:
         matched = [column for column in columns if column.name in key]
@@ -203,7 +206,7 @@ def difference(
     else:
         added = session.stage_rows(
             schema,
-            f"SELECT {', '.join('r.' + quote(c.name) for c in columns)} FROM {files.positions_sql} AS r "
+            f"SELECT {', '.join('r.' + quote(c.name) for c in columns)} FROM {places} AS r "
             f"JOIN {matches} AS m ON r.__file = m.new_file AND r.__row = m.new_row WHERE NOT m.same",
         )
     session.query(f"DROP TABLE {matches}")
@@ -238,8 +241,10 @@ def quarantine(
     now = "SELECT * FROM " + (bad or "(SELECT NULL AS _row_hash, NULL AS _failed WHERE false)")
     now = f"({now} QUALIFY row_number() OVER (PARTITION BY _row_hash) = 1)"
     if state is None:
-        added = session.stage_rows(schema, f"SELECT {own}, $run AS _first_run, $run AS _last_run FROM {now}".replace(
-            "$run", "'" + run_id + "'"))
+        added = session.stage_rows(
+            schema,
+            f"SELECT {own}, $run AS _first_run, $run AS _last_run FROM {now}".replace("$run", "'" + run_id + "'"),
+        )
         return TableChange(table=schema.table, schema=schema, expected_head=None, added=added.files)
     waiting = session.positions_sql(state.name)
     leaves = (
@@ -253,7 +258,7 @@ def quarantine(
         staged = session.stage_rows(
             schema,
             f"""
-            SELECT {', '.join('b.' + quote(c.name) for c in (*columns, *QUARANTINE_COLUMNS[:2]))},
+            SELECT {", ".join("b." + quote(c.name) for c in (*columns, *QUARANTINE_COLUMNS[:2]))},
                    coalesce(q._first_run, '{run_id}') AS _first_run, '{run_id}' AS _last_run
             FROM {now} AS b LEFT JOIN {waiting} AS q ON q._row_hash = b._row_hash
             WHERE q._row_hash IS NULL OR q._failed <> b._failed
@@ -262,14 +267,10 @@ def quarantine(
         added_files = staged.files
     if not deleted and not added_files and state.schema == schema:
         return None
-    return TableChange(
-        table=schema.table, schema=schema, expected_head=state.head, added=added_files, deleted=deleted
-    )
+    return TableChange(table=schema.table, schema=schema, expected_head=state.head, added=added_files, deleted=deleted)
 
 
-def account(
-    cleaned: Clean, difference_: Difference, state: TableState | None, after: int
-) -> LandingAccount:
+def account(cleaned: Clean, difference_: Difference, state: TableState | None, after: int) -> LandingAccount:
     """Return the account of a landing.
 
     Raises:

@@ -34,7 +34,8 @@ def secure(sql: str, reader: Reader, relations: Callable[[TableName], str], know
     """
     if reader != OWNER:
         raise AccessError(
-            f"'{reader.name}' may not read here.", hint="Only the owner of the checkout reads until people are declared."
+            f"'{reader.name}' may not read here.",
+            hint="Only the owner of the checkout reads until people are declared.",
         )
     query = parse_query(sql)
     for reference in query.references:

@@ -97,5 +97,3 @@ class Relations:
             hint=f"Build it first: metalayer run -s {name.owner}",
             location=model.location,
         )
-
-

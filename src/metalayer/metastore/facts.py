@@ -469,3 +469,9 @@ def verdict_rows(
     )
     names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def oldest_positions(connection: Connection) -> tuple[int, ...]:
+    """Return the snapshots that derived tables still stand at: history up to the oldest must be kept."""
+    row = connection.execute("SELECT min(snapshot_id) FROM metalayer.position").fetchone()
+    return () if row is None or row[0] is None else (int(str(row[0])),)

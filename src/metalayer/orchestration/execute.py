@@ -72,9 +72,7 @@ class Executed:
 
 def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: bool = False) -> Executed:
     """Load what is to be loaded, then publish what follows from it."""
-    loaded = {
-        task.table: _load(task, shop) for task in first.tasks if task.kind is TaskKind.INGEST
-    }
+    loaded = {task.table: _load(task, shop) for task in first.tasks if task.kind is TaskKind.INGEST}
     snapshot = max((result.snapshot for result in loaded.values() if result.snapshot is not None), default=None)
     builds = [task for task in first.tasks if task.kind is TaskKind.BUILD]
     published: tuple[TaskResult, ...] = ()
@@ -344,9 +342,7 @@ class _Publication:
     def _record(self, connection: facts.Connection, snapshot: int, results: tuple[TaskResult, ...]) -> None:
         run_id, now = self.shop.context.run_id, self.shop.context.clock()
         tables = self.shop.lake.state().tables
-        changed = {
-            change.table for built in self.built.values() for change in built.landed.changes
-        }
+        changed = {change.table for built in self.built.values() for change in built.landed.changes}
         for table in (*self.built, *self.still):
             model = self.shop.project.models[table]
             last = self.known.published.get(table)

@@ -79,9 +79,7 @@ def _ingest(table: TableName, known: Known) -> Task | str:
     return Task(TaskKind.INGEST, table, Strategy.INGEST, f"{' and '.join(words)} to load")
 
 
-def _build(
-    project: Project, model: Model, known: Known, working: set[TableName], *, refresh: bool
-) -> Task | str:
+def _build(project: Project, model: Model, known: Known, working: set[TableName], *, refresh: bool) -> Task | str:
     needed = reads(project, model)
     after = tuple(sorted(name.owner for name in needed if name.owner in working))
     kind = Strategy.VIEW if model.kind is Kind.VIEW else Strategy.RECOMPUTE

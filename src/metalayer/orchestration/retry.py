@@ -8,7 +8,9 @@ from collections.abc import Iterator
 ATTEMPTS = 4
 
 
-def pauses(attempts: int = ATTEMPTS, *, first: float = 0.2, factor: float = 3.0, seed: int | None = None) -> Iterator[float]:
+def pauses(
+    attempts: int = ATTEMPTS, *, first: float = 0.2, factor: float = 3.0, seed: int | None = None
+) -> Iterator[float]:
     """Yield the seconds to wait before each further attempt: exponential, with full jitter.
 
     Full jitter spreads processes that failed together (M. Brooker, "Exponential Backoff and Jitter", 2015).

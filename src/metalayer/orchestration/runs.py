@@ -52,9 +52,7 @@ def run(
     finally:
         reach(Failpoint.RUN_BEFORE_FINISH)
         finished = context.clock()
-        facts.finish_run(
-            connection, context.run_id, state=state, at=finished, snapshot=executed.snapshot, report=None
-        )
+        facts.finish_run(connection, context.run_id, state=state, at=finished, snapshot=executed.snapshot, report=None)
         context.say(EventKind.RUN_FINISHED, f"run {context.run_id}: {state}", state=state.value)
     return RunResult(
         run_id=context.run_id,

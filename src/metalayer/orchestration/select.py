@@ -119,5 +119,3 @@ def _walk(
         reached |= edge
         distance -= 1
     return frozenset(reached)
-
-
