@@ -1,0 +1,184 @@
+"""The DuckDB engine: how it is started, which of its errors mean what, and its types as ours.
+
+Extensions are loaded from the installed wheels by their path and never fetched; a started engine needs no home
+directory and writes nothing outside what it is told.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from duckdb.sqltypes import DuckDBPyType
+
+from metalayer.core.errors import LakeError
+from metalayer.core.names import literal, quote
+from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, parse_type
+from metalayer.lake.values import LakeSettings
+
+_EXTENSION_VERSION = f"v{duckdb.__version__}"
+
+_MESSAGES: Mapping[type[duckdb.Error], tuple[str, str]] = {
+    duckdb.OutOfMemoryException: (
+        "The engine ran out of memory.",
+        "Raise `memory` of the environment, lower `threads`, or let the query touch fewer rows at once.",
+    ),
+    duckdb.HTTPException: ("A file could not be fetched.", "Check the address and the network, then try again."),
+    duckdb.IOException: (
+        "A file could not be read or written.",
+        "Check that the disk has room and that the file exists and may be read.",
+    ),
+    duckdb.ConversionException: (
+        "A value does not fit its type.",
+        "Use try_cast where a value may not fit, or widen the column's type.",
+    ),
+    duckdb.OutOfRangeException: (
+        "A value is out of the range of its type.",
+        "Widen the type in the query, for example with a cast to bigint, decimal or double.",
+    ),
+    duckdb.ParserException: ("The SQL does not parse.", "Correct the query; `metalayer render` shows what is run."),
+    duckdb.SyntaxException: ("The SQL is not valid.", "Correct the query; `metalayer render` shows what is run."),
+    duckdb.BinderException: (
+        "The SQL does not fit the tables it reads.",
+        "Correct the names and types in the query; `metalayer render` shows what is run.",
+    ),
+    duckdb.CatalogException: (
+        "The SQL names something that does not exist.",
+        "Correct the name of the table, function or type in the query.",
+    ),
+    duckdb.TypeMismatchException: ("Two types do not go together.", "Cast one of the values in the query."),
+    duckdb.InvalidTypeException: ("A type cannot be used here.", "Cast the value to another type in the query."),
+    duckdb.InvalidInputException: ("The query cannot work on its input.", "Correct the query or the values it reads."),
+    duckdb.NotImplementedException: ("The engine cannot do this.", "Write the query in another way."),
+    duckdb.ConstraintException: ("A constraint does not hold.", "Correct the values the query yields."),
+    duckdb.PermissionException: ("The engine may not do this.", "Leave the statement out of the query."),
+    duckdb.SequenceException: ("A sequence has no further value.", "Number the rows with row_number() instead."),
+    duckdb.SerializationException: ("A value could not be stored.", "Cast the value to another type in the query."),
+    duckdb.DependencyException: ("Something else depends on it.", "Remove what depends on it first."),
+    duckdb.TransactionException: ("The engine's transaction failed.", "Run the same again."),
+    duckdb.ConnectionException: ("The engine is closed.", "Open a new session."),
+    duckdb.InterruptException: ("The query was interrupted.", "Run the same again."),
+    duckdb.InternalException: ("The engine failed inside.", "Report the query that caused it; other queries go on."),
+    duckdb.FatalException: ("The engine failed and stopped.", "Run the same again in a new process."),
+    duckdb.DataError: ("The values cannot be worked on.", "Correct the values or the query."),
+    duckdb.IntegrityError: ("A constraint does not hold.", "Correct the values the query yields."),
+    duckdb.InternalError: ("The engine failed inside.", "Report the query that caused it; other queries go on."),
+    duckdb.NotSupportedError: ("The engine cannot do this.", "Write the query in another way."),
+    duckdb.OperationalError: ("The engine could not do its work.", "Check memory and disk, then run the same again."),
+    duckdb.ProgrammingError: ("The query is wrong.", "Correct the query."),
+    duckdb.DatabaseError: ("The engine refused.", "Correct the query."),
+    duckdb.Error: ("The engine refused.", "Correct the query."),
+}
+"""What each class of the engine's errors means and how it is mended. An error counts as its nearest class here."""
+
+_DISK_FULL = ("No space left on device", "max_temp_directory_size", "Disk quota exceeded")
+_LONGEST = 600
+
+
+def translate(error: duckdb.Error) -> LakeError:
+    """Return an engine's error as ours: what happened, the engine's own first words, and the mend."""
+    text = str(error)
+    if any(words in text for words in _DISK_FULL):
+        said, hint = "The disk is full.", "Free some space where the lake and its temporary directory lie."
+    else:
+        said, hint = next(_MESSAGES[cls] for cls in type(error).__mro__ if cls in _MESSAGES)
+    detail = _shortened(text)
+    return LakeError(f"{said} {detail}" if detail else said, hint=hint)
+
+
+def _shortened(text: str) -> str:
+    """Return the engine's words without their class and without the echo of a long query."""
+    first = text.split("\n\nLINE ")[0].strip()
+    _, colon, rest = first.partition(" Error: ")
+    words = (rest if colon else first).strip()
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} …"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let errors of the engine leave the block as ours."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise translate(error) from error
+
+
+def start(settings: LakeSettings) -> duckdb.DuckDBPyConnection:
+    """Start an engine with nothing in it: in memory, UTC, fetching no extension."""
+    temporary = settings.temporary or str(Path(settings.data) / ".spill")
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "temp_directory": temporary,
+        # Otherwise these lie in the home directory, which a service may not have.
+        "secret_directory": str(Path(temporary) / "secrets"),
+        "extension_directory": str(Path(temporary) / "extensions"),
+    }
+    if settings.threads is not None:
+        config["threads"] = str(settings.threads)
+    if settings.memory is not None:
+        config["memory_limit"] = settings.memory
+    with translated():
+        connection = duckdb.connect(":memory:", config=config)
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        if settings.encrypted:
+            load(connection, "httpfs")
+    return connection
+
+
+def load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
+    """Load an extension from its installed wheel.
+
+    Raises:
+        LakeError: the wheel is not installed, or not for this engine.
+    """
+    package = f"duckdb_extension_{extension}"
+    found = importlib.util.find_spec(package)
+    places = (found.submodule_search_locations if found else None) or []
+    for place in places:
+        path = Path(place) / "extensions" / _EXTENSION_VERSION / f"{extension}.duckdb_extension"
+        if path.is_file():
+            with translated():
+                connection.execute(f"LOAD {literal(str(path))}")
+            return
+    name = package.replace("_", "-")
+    raise LakeError(
+        f"The engine's extension '{extension}' is not installed for DuckDB {duckdb.__version__}.",
+        hint=f"Install it: pip install {name}=={duckdb.__version__}",
+    )
+
+
+def column_schema(names: list[str], types: list[DuckDBPyType]) -> Schema:
+    """Return the columns of a result as ours.
+
+    Raises:
+        LakeError: a column has a type that the lake cannot hold.
+    """
+    return tuple(Column(name, _data_type(name, type_)) for name, type_ in zip(names, types, strict=True))
+
+
+def _data_type(column: str, type_: DuckDBPyType) -> DataType:
+    match type_.id:
+        case "struct":
+            return Struct(tuple((name, _data_type(column, part)) for name, part in _children(type_)))
+        case "list" | "array":
+            return ListOf(_data_type(column, _children(type_)[0][1]))
+        case "map":
+            key, value = _children(type_)
+            return MapOf(_data_type(column, key[1]), _data_type(column, value[1]))
+        case "enum" | "bit":
+            return Scalar("varchar")
+        case "union" | "bignum" | "variant" | "geometry":
+            raise LakeError(
+                f"Column {quote(column)} has the type {type_}, which the lake cannot hold.",
+                hint="Cast it in the query, for example to varchar, json, double or a struct.",
+            )
+        case _:
+            return parse_type("timestamptz" if str(type_) == "TIMESTAMP WITH TIME ZONE" else str(type_))
+
+
+def _children(type_: DuckDBPyType) -> list[tuple[str, DuckDBPyType]]:
+    return [(name, part) for name, part in type_.children if isinstance(part, DuckDBPyType)]

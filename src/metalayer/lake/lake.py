@@ -1,0 +1,209 @@
+"""The lake: its catalog, its sessions, its commits. The object other rooms hold; the work is done in its neighbours."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+import psycopg
+
+from metalayer.core.errors import ConflictError, LakeError, MetastoreError, MetastoreUnavailableError
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.names import TableName, literal, quote_path
+from metalayer.lake import catalog, engine
+from metalayer.lake.catalog import Connection
+from metalayer.lake.commit import CommitWords, lock_order, write
+from metalayer.lake.session import CATALOG, Reader, Session
+from metalayer.lake.values import (
+    CommitKind,
+    Committed,
+    FileList,
+    LakeSettings,
+    LakeState,
+    SnapshotInfo,
+    TableChange,
+    ViewChange,
+)
+
+Facts = Callable[[Connection, int], None]
+"""What another room writes in the commit's transaction: it gets the open connection and the snapshot."""
+
+
+class Metastore(Protocol):
+    """What the lake needs of the metastore."""
+
+    @property
+    def connection(self) -> Connection:
+        """The main connection, in autocommit, for reading."""
+        ...
+
+    @property
+    def conninfo(self) -> str:
+        """The same database for another libpq."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A transaction of the main connection."""
+        ...
+
+    def connect(self) -> Connection:
+        """A further connection in autocommit."""
+        ...
+
+
+class Lake:
+    """One lake: the catalog in the metastore's database, the files under ``settings.data``."""
+
+    def __init__(self, metastore: Metastore, settings: LakeSettings) -> None:
+        if not Path(settings.data).is_absolute():
+            raise LakeError(f"The lake's directory '{settings.data}' is not absolute.", hint="Give its whole path.")
+        self._metastore = metastore
+        self._settings = settings
+
+    @property
+    def settings(self) -> LakeSettings:
+        """Where the rows lie and how engines work."""
+        return self._settings
+
+    def create(self) -> None:
+        """Create the catalog and the directory where they are not there yet."""
+        Path(self._settings.data).mkdir(parents=True, exist_ok=True)
+        with self._metastore.transaction() as connection:
+            catalog.create(connection, self._settings)
+
+    def state(self, at: int | None = None) -> LakeState:
+        """Return all tables at a snapshot (None: the newest), in a few queries and without an engine."""
+        return catalog.read_state(self._metastore.connection, at)
+
+    def snapshots(self, limit: int | None = None) -> tuple[SnapshotInfo, ...]:
+        """Return the commits that are kept, the newest first."""
+        return catalog.read_snapshots(self._metastore.connection, limit)
+
+    def snapshot_at(self, time: datetime) -> int:
+        """Return the newest snapshot committed at or before a time (with a timezone)."""
+        return catalog.read_snapshot_at(self._metastore.connection, time)
+
+    def files(self, table: TableName, at: int) -> FileList:
+        """Return what a reader needs to read a table at a snapshot without the catalog."""
+        return catalog.read_files(self._metastore.connection, self._settings, table, at)
+
+    def session(self, at: int | None = None, *, reader: Reader = "extension") -> Session:
+        """Start an engine that reads the lake at a snapshot (None: the newest).
+
+        ``reader`` says who finds a table's rows: DuckLake's extension, attached to the catalog, or our own file lists.
+        """
+        connection = self._metastore.connection
+        snapshot = catalog.newest(connection) if at is None else catalog.require_snapshot(connection, at)
+        return Session.open(
+            self._settings,
+            snapshot,
+            reader,
+            attach=lambda engine_connection: self._attach(engine_connection, snapshot),
+            list_files=self.files,
+        )
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection, at: int) -> None:
+        engine.load(connection, "ducklake")
+        engine.load(connection, "postgres_scanner")
+        options = (
+            f"READ_ONLY, SNAPSHOT_VERSION {int(at)}, METADATA_SCHEMA {literal(catalog.SCHEMA)}, "
+            f"DATA_PATH {literal(catalog.data_path(self._settings))}, OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0"
+        )
+        target = literal(f"ducklake:postgres:{self._metastore.conninfo}")
+        try:
+            connection.execute(f"ATTACH {target} AS {CATALOG} ({options})")
+        except duckdb.Error as error:
+            # The engine repeats the address, password included: neither its words nor its traceback may go on.
+            said = str(error).rpartition(self._metastore.conninfo)[2].strip('" \n') or type(error).__name__
+            raise LakeError(
+                f"The engine cannot attach the catalog of the lake: {said}",
+                hint="See that PostgreSQL can still be reached and takes one more connection, then try again.",
+            ) from None
+
+    def commit(
+        self,
+        changes: Sequence[TableChange | ViewChange],
+        *,
+        attempt: uuid.UUID,
+        kind: CommitKind = CommitKind.DATA,
+        author: str = "",
+        message: str = "",
+        extra: Mapping[str, object] | None = None,
+        facts: Facts | None = None,
+    ) -> Committed:
+        """Make staged changes visible, all or none, together with what ``facts`` writes.
+
+        Args:
+            changes: at most one for each table or view.
+            attempt: this attempt's own id, by which a lost answer is looked up; a second commit with the same id
+                commits nothing and returns the first one's answer.
+            kind: whether the tables say something else afterwards.
+            author: who or what commits; ``message`` says what, ``extra`` holds JSON values beside it.
+            message: a sentence.
+            extra: run id, code version and the like.
+            facts: called with the open transaction and the snapshot, after the catalog's rows; an error in it undoes
+                the whole commit.
+
+        Raises:
+            ConflictError: a table changed since the change was computed. Nothing was committed.
+            MetastoreUnavailableError: PostgreSQL went away, and nothing was committed.
+        """
+        words = CommitWords(attempt, kind, author, message, extra or {})
+        tables = [change for change in changes if isinstance(change, TableChange)]
+        views = [change for change in changes if isinstance(change, ViewChange)]
+        reach(Failpoint.COMMIT_BEFORE_BEGIN)
+        try:
+            with self._metastore.transaction() as connection:
+                snapshot = write(connection, tables, views, words)
+                if facts is not None:
+                    facts(connection, snapshot)
+                reach(Failpoint.COMMIT_AFTER_FACTS)
+        except MetastoreUnavailableError:
+            found = self._settled(attempt)
+            if found is None:
+                raise
+            return found
+        except MetastoreError as error:
+            return self._known(attempt, error)
+        reach(Failpoint.COMMIT_AFTER_COMMIT)
+        return Committed(snapshot, attempt)
+
+    def outcome(self, attempt: uuid.UUID) -> Committed | None:
+        """Return what an attempt committed; None where it committed nothing (and, if it is still under way, not yet)."""
+        return _outcome(self._metastore.connection, attempt)
+
+    def _settled(self, attempt: uuid.UUID) -> Committed | None:
+        """Return what an attempt came to whose answer was lost, once the server has finished with it."""
+        with self._metastore.connect() as connection:
+            # The server holds this lock as long as the lost transaction lives: behind it the outcome is final.
+            with connection.transaction():
+                connection.execute("SET LOCAL lock_timeout TO '60s'")
+                lock_order(connection)
+                return _outcome(connection, attempt)
+
+    def _known(self, attempt: uuid.UUID, error: MetastoreError) -> Committed:
+        """Answer a commit whose snapshot or attempt exists already; any other error is passed on."""
+        cause = error.__cause__
+        if not isinstance(cause, psycopg.errors.UniqueViolation) or cause.diag.schema_name != catalog.SCHEMA:
+            raise error
+        found = self.outcome(attempt)
+        if found is None:
+            raise ConflictError(
+                "Another writer took the snapshot.", hint="Nothing was committed: run the same again."
+            ) from error
+        return found
+
+
+def _outcome(connection: Connection, attempt: uuid.UUID) -> Committed | None:
+    row = connection.execute("SELECT snapshot_id FROM lake.metalayer_commit WHERE attempt = %s", [attempt]).fetchone()
+    return Committed(row[0], attempt) if row else None
+
+
+def outside_sql(table: TableName) -> str:
+    """Return a FROM item for a `ViewChange`: the table in whatever catalog an outside reader attached the lake as."""
+    return "{DUCKLAKE_CATALOG}." + quote_path(table.layer.value, table.name)

@@ -1,0 +1,342 @@
+"""Sessions: one DuckDB engine that reads the lake at one snapshot and stages files for a commit.
+
+A session never changes the lake: what it writes are files that no commit names yet, made durable before they are
+returned. It runs in autocommit, for an error within an engine's transaction would silence its end.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import secrets
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import duckdb
+
+from metalayer.core.errors import LakeError
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.names import TableName, literal, quote, quote_path
+from metalayer.core.schema import Schema
+from metalayer.lake import engine, files
+from metalayer.lake.statistics import file_statistics
+from metalayer.lake.values import (
+    DataFile,
+    FileList,
+    LakeSettings,
+    StagedDeletes,
+    StagedFile,
+    StagedFiles,
+    TableChange,
+    TableSchema,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Reader = Literal["extension", "files"]
+
+CATALOG = "lake"
+"""The name under which the extension attaches the lake inside a session."""
+
+_FETCH = 2048
+_KEY_BYTES = 16
+_TEMPORARY = "__deletes"
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What a session and its cursors have in common."""
+
+    settings: LakeSettings
+    at: int
+    reader: Reader
+    attach: Callable[[duckdb.DuckDBPyConnection], None]
+    list_files: Callable[[TableName, int], FileList]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    attached: bool = False
+    pinned: dict[TableName, FileList] = field(default_factory=dict)
+    staged: dict[TableName, FileList | None] = field(default_factory=dict)
+
+
+class Session:
+    """One connection to an engine, pinned at snapshot `at`. Cursors of it work in parallel on the same engine."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, shared: _Shared) -> None:
+        self._connection = connection
+        self._shared = shared
+
+    @classmethod
+    def open(
+        cls,
+        settings: LakeSettings,
+        at: int,
+        reader: Reader,
+        *,
+        attach: Callable[[duckdb.DuckDBPyConnection], None],
+        list_files: Callable[[TableName, int], FileList],
+    ) -> Session:
+        """Start an engine for the lake at a snapshot; `Lake.session` calls it."""
+        return cls(engine.start(settings), _Shared(settings, at, reader, attach, list_files))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def at(self) -> int:
+        """The snapshot whose rows are read."""
+        return self._shared.at
+
+    def cursor(self) -> Session:
+        """Return a sibling on the same engine, for another thread; it sees the same overlays, not the same views."""
+        return Session(self._connection.cursor(), self._shared)
+
+    def close(self) -> None:
+        """End the connection. The engine ends with its last connection."""
+        self._connection.close()
+
+    def interrupt(self) -> None:
+        """Stop what the session is running; callable from another thread."""
+        self._connection.interrupt()
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows.
+
+        Raises:
+            LakeError: the engine refuses.
+        """
+        with engine.translated():
+            return self._connection.execute(sql, list(parameters) or None).fetchall()
+
+    def fetch(
+        self, sql: str, parameters: Sequence[object] = ()
+    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+        """Run one SELECT and return its columns' names and its rows, which are fetched as they are taken."""
+        cursor = self._connection.cursor()
+        with engine.translated():
+            cursor.execute(sql, list(parameters) or None)
+        names = tuple(column[0] for column in cursor.description or ())
+
+        def rows() -> Iterator[tuple[object, ...]]:
+            try:
+                while True:
+                    with engine.translated():
+                        chunk = cursor.fetchmany(_FETCH)
+                    if not chunk:
+                        return
+                    yield from chunk
+            finally:
+                cursor.close()
+
+        return names, rows()
+
+    def arrow(self, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
+        """Run one SELECT and return its rows as an Arrow table (needs pyarrow)."""
+        with engine.translated():
+            return self._connection.execute(sql, list(parameters) or None).to_arrow_table()
+
+    def describe(self, sql: str) -> Schema:
+        """Return the columns of a SELECT without running it.
+
+        Raises:
+            LakeError: the SELECT is wrong, or has a column the lake cannot hold.
+        """
+        with engine.translated():
+            relation = self._connection.sql(sql)
+            if relation is None:
+                raise LakeError("The statement yields no columns.", hint="Write one SELECT.")
+            return engine.column_schema(relation.columns, relation.types)
+
+    def register(self, name: str, value: object) -> None:
+        """Let SQL of this session read a value by a name: a relation, an Arrow table, a data frame."""
+        with engine.translated():
+            if isinstance(value, duckdb.DuckDBPyRelation):
+                value.create_view(name, replace=True)
+            else:
+                self._connection.register(name, value)
+
+    def relation(self, name: str | TableName) -> duckdb.DuckDBPyRelation:
+        """Return a table of the lake, or what was registered under a name, as a relation for Python models."""
+        source = self.relation_sql(name) if isinstance(name, TableName) else quote(name)
+        with engine.translated():
+            return self._connection.sql(f"SELECT * FROM {source}")
+
+    def relation_sql(self, table: TableName) -> str:
+        """Return a FROM item with the table's rows: those of the pinned snapshot, or what was overlaid since.
+
+        Raises:
+            LakeError: the table does not exist.
+        """
+        staged = self._staged(table)
+        if staged is None:
+            staged = self.files(table)
+            if self._shared.reader == "extension":
+                self._attach()
+                return quote_path(CATALOG, table.layer.value, table.name)
+        return files.read_sql(staged)
+
+    def positions_sql(self, table: TableName) -> str:
+        """Return a FROM item with the pinned table's rows and their places: ``__file`` and ``__row``.
+
+        Overlays are not shown: only rows that are committed can be deleted.
+        """
+        return files.read_sql(self.files(table), positions=True)
+
+    def is_staged(self, table: TableName) -> bool:
+        """Tell whether a staged change overlays the table, so that it can be read whatever the snapshot holds."""
+        return self._shared.staged.get(table) is not None
+
+    def files(self, table: TableName) -> FileList:
+        """Return the pinned table's files."""
+        shared = self._shared
+        with shared.lock:
+            if table not in shared.pinned:
+                shared.pinned[table] = shared.list_files(table, shared.at)
+            return shared.pinned[table]
+
+    def overlay(self, change: TableChange) -> None:
+        """Let `relation_sql` show a table as a staged change leaves it, in this session and its cursors."""
+        shared = self._shared
+        if change.drop:
+            shared.staged[change.table] = None
+            return
+        kept: list[DataFile] = []
+        if change.expected_head is not None and not change.replace:
+            deletes = {delete.data_file: delete for delete in change.deleted}
+            kept = [_less(file, deletes.get(file.id)) for file in self.files(change.table).files if file.id is not None]
+        kept += [
+            DataFile(None, file.path, file.rows, file.bytes, change.schema.columns, key=file.key)
+            for file in change.added
+        ]
+        shared.staged[change.table] = FileList(change.table, change.schema, tuple(kept), shared.at)
+
+    def stage_rows(
+        self, schema: TableSchema, select: str, *, no_statistics: frozenset[str] = frozenset()
+    ) -> StagedFiles:
+        """Write the rows of a SELECT as files of a table, durable, and seen by nobody until a commit names them.
+
+        Args:
+            schema: the table's columns; the SELECT yields them in order and is cast to their types.
+            select: one SELECT.
+            no_statistics: columns whose statistics the catalog must not keep, because they are personal data.
+
+        Raises:
+            LakeError: the engine refuses, or a value does not fit its column.
+        """
+        settings = self._shared.settings
+        directory = table_directory(settings, schema.table)
+        directory.mkdir(parents=True, exist_ok=True)
+        key = self._key()
+        rows = self.query(files.copy_rows(settings, schema, select, str(directory), key))
+        staged = tuple(
+            StagedFile(path, count, size, footer, key, file_statistics(schema, reported, no_statistics))
+            for path, count, size, footer, reported, _ in rows
+            if count
+        )
+        for file in staged:
+            make_durable(file.path)
+        reach(Failpoint.LAKE_AFTER_FILE)
+        listed = [DataFile(None, file.path, file.rows, file.bytes, schema.columns, key=file.key) for file in staged]
+        return StagedFiles(
+            schema, staged, files.read_sql(FileList(schema.table, schema, tuple(listed), self._shared.at))
+        )
+
+    def stage_deletes(self, table: TableName, select: str) -> tuple[StagedDeletes, ...]:
+        """Write the places of rows to remove as delete files, one for each data file that loses rows.
+
+        Args:
+            table: a table of the pinned snapshot.
+            select: one SELECT of ``__file`` and ``__row`` as `positions_sql` yields them; repeated places count once.
+        """
+        name = f"{_TEMPORARY}_{uuid.uuid4().hex}"
+        self.query(
+            f"CREATE TEMP TABLE {name} AS SELECT DISTINCT CAST(c0 AS BIGINT) AS file, CAST(c1 AS BIGINT) AS pos "
+            f"FROM ({select}) AS source(c0, c1)"
+        )
+        try:
+            counts = dict(self.query(f"SELECT file, count(*) FROM {name} GROUP BY file ORDER BY file"))
+            known = {file.id: file for file in self.files(table).files}
+            staged = tuple(self._stage_delete(name, known, number, count) for number, count in counts.items())
+        finally:
+            self.query(f"DROP TABLE {name}")
+        reach(Failpoint.LAKE_AFTER_FILE)
+        return staged
+
+    def _stage_delete(self, name: str, known: dict[int | None, DataFile], number: int, count: int) -> StagedDeletes:
+        file = known.get(number)
+        if file is None:
+            raise LakeError(
+                f"The rows to remove name the file {number}, which the table does not have.",
+                hint="Select __file and __row from positions_sql of the same table and session.",
+            )
+        positions = f"SELECT pos FROM {name} WHERE file = {number}"
+        if file.delete_path is not None:
+            positions = f"{positions} UNION SELECT pos FROM {files.read_parquet([file.delete_path], file.delete_key)}"
+        path = Path(file.path).parent / f"{uuid.uuid4()}-delete.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = self._key()
+        query = f"SELECT {literal(file.path)} AS file_path, pos FROM ({positions}) ORDER BY pos"
+        [(written, rows, size, footer, _, _)] = self.query(
+            files.copy_deletes(self._shared.settings, query, str(path), key)
+        )
+        if rows != count + file.deleted:
+            raise LakeError(
+                f"{count + file.deleted - rows} of the rows to remove from {file.path} are removed already.",
+                hint="Select the places from positions_sql, which shows live rows only.",
+            )
+        make_durable(written)
+        return StagedDeletes(number, written, rows, count, size, footer, file.delete_id, key)
+
+    def _staged(self, table: TableName) -> FileList | None:
+        staged = self._shared.staged
+        if table in staged and staged[table] is None:
+            raise LakeError(f"{table} is dropped by what is staged.", hint="Read it before it is dropped.")
+        return staged.get(table)
+
+    def _attach(self) -> None:
+        shared = self._shared
+        with shared.lock:
+            if not shared.attached:
+                shared.attach(self._connection)
+                shared.attached = True
+
+    def _key(self) -> str | None:
+        """Return a new file's key where the lake is encrypted."""
+        if not self._shared.settings.encrypted:
+            return None
+        return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+
+
+def _less(file: DataFile, delete: StagedDeletes | None) -> DataFile:
+    if delete is None:
+        return file
+    return replace(file, delete_path=delete.path, delete_key=delete.key, deleted=delete.rows)
+
+
+def table_path(table: TableName) -> str:
+    """Return a table's directory below its layer's: its name where that is harmless as a path."""
+    harmless = re.fullmatch(r"[A-Za-z0-9_]{1,100}", table.name)
+    return table.name if harmless else "t" + table.name.encode().hex()[:100]
+
+
+def table_directory(settings: LakeSettings, table: TableName) -> Path:
+    """Return where the files of a table lie."""
+    return Path(settings.data) / table.layer.value / table_path(table)
+
+
+def make_durable(path: str) -> None:
+    """Bring a file and its name to the disk."""
+    for place in (path, str(Path(path).parent)):
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
