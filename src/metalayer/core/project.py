@@ -48,7 +48,8 @@ class Document:
 class Project:
     """A directory's declarations. ``models`` is ordered so that each table stands after its inputs.
 
-    ``warnings`` are remarks that stop nothing (a model without key and kind is ``full``).
+    ``secrets`` is the command that prints the secret whose name follows it, for those that the environment and ``.env``
+    do not have. ``warnings`` are remarks that stop nothing (a model without key and kind is ``full``).
     """
 
     name: str
@@ -58,6 +59,7 @@ class Project:
     timezone: str = "UTC"
     documents: tuple[Document, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    secrets: tuple[str, ...] = ()
 
     def model(self, name: TableName) -> Model:
         """Return the model that declares a table (its companions included).

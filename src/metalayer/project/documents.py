@@ -1,0 +1,77 @@
+"""Declarations that other rooms read later (metrics, alerts, policies, tests …): their top level is judged here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from metalayer.core.errors import did_you_mean
+from metalayer.core.names import TableName
+from metalayer.core.project import Document
+from metalayer.project.files import DeclaredFile, Mistakes
+from metalayer.project.nodes import ListNode, MapNode, Node, locate, plain, read_yaml
+from metalayer.project.reading import ShapeReader
+from metalayer.project.shapes import AlertShape, MetricsShape, PoliciesShape, TestShape
+
+SHAPES: Mapping[str, type | None] = {
+    "metrics": MetricsShape,
+    "dashboard": None,
+    "alert": AlertShape,
+    "policies": PoliciesShape,
+    "test": TestShape,
+    "glossary": None,
+    "contract": None,
+}
+"""The kinds of documents; None where only a mapping is asked for."""
+
+
+def read_document(file: DeclaredFile, kind: str, tables: Iterable[TableName], reader: ShapeReader) -> Document | None:
+    """Return a document; None, and mistakes noted, where it is not of its kind's shape."""
+    node = read_yaml(file, reader.mistakes)
+    if node is None:
+        return None
+    shape = SHAPES[kind]
+    if shape is not None:
+        reader.shape(node, shape, what=f"in a file of this kind ({kind})")
+    known = frozenset(tables)
+    if kind == "metrics" and (named := node.value("from")) is not None:
+        _note_unknown(plain(named), named, known, reader.mistakes)
+    if kind == "test":
+        _note_unknown_in_test(node, known, reader.mistakes)
+    return Document(kind, file.path, plain(node))
+
+
+def _note_unknown(name: object, node: Node, known: frozenset[TableName], mistakes: Mistakes) -> None:
+    """Note the name of a table that the project does not declare; names of another form are noted elsewhere."""
+    names = {str(table) for table in known}
+    if not isinstance(name, str) or name.count(".") != 1:
+        return
+    layer, _, bare = name.partition(".")
+    owner = next(
+        (
+            f"{layer}.{bare.removesuffix(end)}"
+            for end in ("__current", "__quarantine", "__rejects")
+            if bare.endswith(end)
+        ),
+        name,
+    )
+    if owner not in names:
+        mistakes.add(
+            f"There is no table {name}.",
+            hint=f"{did_you_mean(name, names)}Write the name of a table that the project declares.",
+            location=node.location,
+        )
+
+
+def _note_unknown_in_test(node: MapNode, known: frozenset[TableName], mistakes: Mistakes) -> None:
+    batches = node.value("batches")
+    groups = list(batches.items) if isinstance(batches, ListNode) else []
+    for group in (*groups, node.value("expect")):
+        for key, _ in group.items if isinstance(group, MapNode) else ():
+            if key.text.count(".") == 1:
+                _note_unknown(key.text, key, known, mistakes)
+            else:
+                mistakes.add(
+                    f"'{key.text}' is not the name of a table.",
+                    hint="Write it as layer.table: bronze.orders.",
+                    location=locate(key),
+                )

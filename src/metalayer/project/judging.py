@@ -1,0 +1,172 @@
+"""Drafts seen together: names that are taken twice, tables and columns that are not there, circles, types that clash.
+
+What comes out are the models of `core`, in an order in which they can be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from metalayer.core.check import Check, References
+from metalayer.core.errors import Location, did_you_mean
+from metalayer.core.model import Ingest, Kind, Model
+from metalayer.core.names import CURRENT, QUARANTINE, REJECTS, Layer, TableName
+from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, TIMESTAMPTZ, Column, ListOf, Scalar, Schema, parse_type
+from metalayer.project.checks import VALID_FROM, DeclaredCheck
+from metalayer.project.files import Mistakes
+from metalayer.project.meaning import meaning
+from metalayer.project.nodes import locate
+from metalayer.project.order import cycles, ordered, route
+from metalayer.project.tables import Draft
+
+_VARCHAR = Scalar("varchar")
+_QUARANTINED: Schema = (
+    Column("_row_hash", None),
+    Column("_failed", ListOf(_VARCHAR)),
+    Column("_first_run", _VARCHAR),
+    Column("_last_run", _VARCHAR),
+)
+
+
+def judge(drafts: Iterable[Draft], owner: str, mistakes: Mistakes) -> Mapping[TableName, Model]:
+    """Return the project's models in order, each judged against the others."""
+    declared = _unique(drafts, mistakes)
+    for draft in declared.values():
+        _note_unknown_tables(draft, declared, mistakes)
+    order = ordered(_edges(declared, mistakes))
+    known: dict[TableName, Schema | None] = {}
+    models: dict[TableName, Model] = {}
+    for name in order:
+        draft = declared[name]
+        models[name] = _model(draft, owner, known, mistakes)
+    return models
+
+
+def _unique(drafts: Iterable[Draft], mistakes: Mistakes) -> dict[TableName, Draft]:
+    """Return the drafts by name; of two with one name the first file stays."""
+    result: dict[TableName, Draft] = {}
+    for draft in drafts:
+        first = result.setdefault(draft.name, draft)
+        if first is not draft:
+            mistakes.add(
+                f"{draft.name} is declared twice: by {first.location} and by {draft.location}.",
+                hint=f"Rename or delete one of them; subdirectories are no part of a table's name.",
+                location=draft.location,
+            )
+    return result
+
+
+def _note_unknown_tables(draft: Draft, declared: Mapping[TableName, Draft], mistakes: Mistakes) -> None:
+    for read in draft.reads:
+        _note_table(read.table, read.location, declared, mistakes)
+    for item in draft.checks:
+        if isinstance(item.check.rule, References):
+            _note_table(item.check.rule.table, item.at("to"), declared, mistakes)
+
+
+def _note_table(table: TableName, location: Location, declared: Mapping[TableName, Draft], mistakes: Mistakes) -> None:
+    """Note a table that no file declares, or that its owner does not have beside itself."""
+    owner = declared.get(table.owner)
+    if owner is None:
+        names = [str(name) for name in declared]
+        near = did_you_mean(str(table), names)
+        hint = near or (f"The project declares: {', '.join(sorted(names)[:12])}." if names else "")
+        mistakes.add(
+            f"There is no table {table.owner}.",
+            hint=f"{hint.strip()} Or declare it in {_where(table.owner)}.".strip(),
+            location=location,
+        )
+        return
+    if table.name.endswith(CURRENT) and not owner.current and owner.sound:
+        if table.layer is Layer.BRONZE:
+            hint = f"Add `key:` in {owner.file.path}, or read {table.owner} itself."
+        else:
+            hint = f"Read {table.owner} itself: only tables of bronze keep every version."
+        mistakes.add(f"{table.owner} has no {CURRENT}.", hint=hint, location=location)
+    if table.name.endswith(REJECTS) and table.layer is not Layer.BRONZE:
+        mistakes.add(
+            f"{table.owner} has no {REJECTS}.",
+            hint=f"Only sources reject lines; rows that fail a check are in {table.owner.quarantine}.",
+            location=location,
+        )
+
+
+def _where(table: TableName) -> str:
+    return f"{table.layer}/{table.name}.{'yml' if table.layer is Layer.BRONZE else 'sql'}"
+
+
+def _edges(declared: Mapping[TableName, Draft], mistakes: Mistakes) -> dict[TableName, frozenset[TableName]]:
+    """Return what each table needs first: what its query reads, and what its checks refer to."""
+    edges = {
+        name: frozenset(read.table.owner for read in draft.reads if read.table.owner in declared)
+        for name, draft in declared.items()
+    }
+    for circle in cycles(edges):
+        first, second = circle[0], circle[1]
+        place = next(read.location for read in declared[first].reads if read.table.owner == second)
+        if len(set(circle)) == 1:
+            message, hint = f"{first} reads itself.", "Read its inputs instead; a table's own rows are not among them."
+        else:
+            shown = " → ".join(str(table) for table in circle)
+            message = f"Tables read each other in a circle: {shown}."
+            hint = "Take one of these reads out; what two tables need of each other belongs into a third."
+        mistakes.add(message, hint=hint, location=place)
+    for name, draft in declared.items():
+        for item in draft.checks:
+            rule = item.check.rule
+            if isinstance(rule, References) and rule.table.owner in declared and rule.table.owner != name:
+                _add_reference(edges, draft, item, rule.table.owner, mistakes)
+    return edges
+
+
+def _add_reference(
+    edges: dict[TableName, frozenset[TableName]],
+    draft: Draft,
+    item: DeclaredCheck,
+    parent: TableName,
+    mistakes: Mistakes,
+) -> None:
+    """Let a table wait for the one its check refers to, unless that one waits for it."""
+    if draft.name.layer is Layer.BRONZE and parent.layer is not Layer.BRONZE:
+        mistakes.add(
+            f"{draft.name} is loaded before {parent} is built, so its check cannot look there.",
+            hint=f"Move the check into the model that reads {draft.name}.",
+            location=item.at("to"),
+        )
+        return
+    way = route(edges, [parent], draft.name)
+    if way is not None:
+        shown = " → ".join(str(table) for table in (draft.name, *way))
+        mistakes.add(
+            f"The check makes a circle: {shown}.",
+            hint=f"Delete it, or let {parent} take what it needs from another table.",
+            location=item.at("to"),
+        )
+        return
+    edges[draft.name] |= {parent}
+
+
+def _model(draft: Draft, owner: str, known: dict[TableName, Schema | None], mistakes: Mistakes) -> Model:
+    shape = draft.shape
+    checks = (*draft.implied, *(item.check for item in draft.checks))
+    model = Model(
+        name=draft.name,
+        kind=draft.kind,
+        query=draft.query,
+        location=draft.location,
+        key=shape.key,
+        order_by=shape.order_by,
+        columns=draft.columns,
+        checks=checks,
+        inputs=tuple(sorted({read.table for read in draft.reads})),
+        time=getattr(shape, "time", None),
+        deleted=getattr(shape, "deleted", None),
+        lookback=getattr(shape, "lookback", None),
+        description=shape.description,
+        owner=shape.owner or owner,
+        tags=shape.tags,
+        fresh=shape.fresh,
+        engine=getattr(shape, "engine", "duckdb"),
+    )
+    return replace(model, meaning=meaning(model, draft.parsed, draft.computed))

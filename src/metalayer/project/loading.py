@@ -1,0 +1,198 @@
+"""From a directory to a project: finds the declared files, reads each, and raises every mistake at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metalayer.core.errors import Location, Problem, ProjectError
+from metalayer.core.names import Layer
+from metalayer.core.project import Document, EnvironmentDeclaration, OnFailure, Project
+from metalayer.project.documents import read_document
+from metalayer.project.environment import DEFAULT_ENVIRONMENT
+from metalayer.project.files import DeclaredFile, Mistakes, read_file
+from metalayer.project.judging import judge
+from metalayer.project.nodes import MapNode, read_yaml
+from metalayer.project.reading import ShapeReader
+from metalayer.project.shapes import EnvironmentShape, ProjectShape
+from metalayer.project.tables import (
+    Draft,
+    SourceType,
+    read_python_model,
+    read_reference,
+    read_source,
+    read_sql_model,
+)
+
+SETTINGS_FILE = "metalayer.yml"
+
+
+_YAML = (".yml", ".yaml")
+_DOCUMENT_DIRECTORIES = {
+    "metrics": "metrics",
+    "dashboards": "dashboard",
+    "alerts": "alert",
+    "policies": "policies",
+    "tests": "test",
+}
+_DIRECTORIES = (*(layer.value for layer in Layer), "reference", "contracts", *_DOCUMENT_DIRECTORIES)
+
+
+def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> Project:
+    """Read a project.
+
+    Args:
+        root: the directory in which ``metalayer.yml`` lies.
+        sources: the types of sources that are known, by the name that stands under ``type:``.
+
+    Raises:
+        ProjectError: something is wrong; it holds every mistake of every file.
+    """
+    directory = Path(os.path.abspath(root))
+    mistakes = Mistakes()
+    reader = ShapeReader(mistakes)
+    settings = _settings(directory, reader)
+    drafts = [draft for found in _declaring(directory) for draft in _drafts(found, directory, sources, reader)]
+    models = judge(drafts, settings.defaults.owner if settings else "", mistakes)
+    documents = tuple(_documents(directory, models, reader))
+    if mistakes.problems or settings is None:
+        raise ProjectError(mistakes.problems)
+    return Project(
+        name=settings.name,
+        root=str(directory),
+        models=models,
+        environments=_environments(settings),
+        timezone=settings.defaults.timezone,
+        documents=documents,
+        warnings=tuple(sorted(mistakes.warnings, key=_by_place)),
+        secrets=settings.secrets.command if settings.secrets else (),
+    )
+
+
+def _by_place(problem: Problem) -> tuple[str, int, int]:
+    return problem.location.path, problem.location.line or 0, problem.location.column or 0
+
+
+def _settings(root: Path, reader: ShapeReader) -> ProjectShape | None:
+    path = root / SETTINGS_FILE
+    if not path.is_file():
+        where = "This directory" if root.is_dir() else f"The directory {root} is not there and"
+        raise ProjectError(
+            [
+                Problem(
+                    f"{where} has no {SETTINGS_FILE}, so it is not a project.",
+                    "`metalayer init DIRECTORY` makes a project; `metalayer -C DIRECTORY` opens another one.",
+                    Location(str(path)),
+                )
+            ]
+        )
+    file = read_file(root, path, reader.mistakes)
+    node = read_yaml(file, reader.mistakes) if file is not None else None
+    return reader.shape(node, ProjectShape, what=f"in {SETTINGS_FILE}") if node is not None else None
+
+
+def _environments(settings: ProjectShape) -> Mapping[str, EnvironmentDeclaration]:
+    """Return the environments by name; the one for development is there by itself."""
+    shapes = {DEFAULT_ENVIRONMENT: None, **settings.environments}
+    return {name: _environment(name, shape or EnvironmentShape()) for name, shape in shapes.items()}
+
+
+def _environment(name: str, shape: EnvironmentShape) -> EnvironmentDeclaration:
+    return EnvironmentDeclaration(
+        name=name,
+        database=shape.database,
+        data=shape.lake.data,
+        encrypted=shape.lake.encrypted,
+        compression=shape.lake.compression,
+        on_failure=OnFailure(shape.on_failure.webhook),
+        keep=shape.keep,
+        threads=shape.threads,
+        memory=shape.memory,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file below one of the project's directories."""
+
+    directory: str
+    path: Path
+
+
+def _declaring(root: Path) -> Iterator[_Found]:
+    """Yield the files that may declare tables, in a fixed order."""
+    for directory in ("bronze", "reference", "silver", "gold"):
+        for path in _files(root / directory):
+            yield _Found(directory, path)
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    """Yield the files below a directory, sorted; what begins with a dot is nobody's declaration."""
+    for parent, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if not name.startswith((".", "__")))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _drafts(found: _Found, root: Path, sources: Mapping[str, SourceType], reader: ShapeReader) -> tuple[Draft, ...]:
+    """Return the tables that one file declares; none for files that are no declarations, such as a README."""
+    suffix, stem = found.path.suffix, found.path.stem
+    if found.directory == "reference":
+        if suffix != ".csv":
+            return ()
+        return (read_reference(DeclaredFile.of(found.path.relative_to(root).as_posix(), ""), stem, sources, reader),)
+    layer = Layer(found.directory)
+    readable = {Layer.BRONZE: _YAML}.get(layer, (".sql", ".py"))
+    if suffix not in readable:
+        _note_misplaced(found, root, layer, reader.mistakes)
+        return ()
+    if suffix == ".py" and stem.startswith("_"):
+        return ()
+    file = read_file(root, found.path, reader.mistakes)
+    if file is None:
+        return ()
+    match suffix:
+        case ".sql":
+            return (read_sql_model(file, layer, stem, reader),)
+        case ".py":
+            return (read_python_model(file, layer, stem, str(root), reader),)
+        case _:
+            return read_source(file, stem, sources, reader)
+
+
+def _note_misplaced(found: _Found, root: Path, layer: Layer, mistakes: Mistakes) -> None:
+    """Note a declaration that lies in a layer which cannot have it."""
+    location = Location(found.path.relative_to(root).as_posix())
+    if layer is Layer.BRONZE and found.path.suffix in {".sql", ".py"}:
+        mistakes.add(
+            "Tables of bronze take their rows from a source; a query cannot declare one.",
+            hint=f"Move the file to silver/, or write bronze/{found.path.stem}.yml with the source.",
+            location=location,
+        )
+    elif layer is not Layer.BRONZE and found.path.suffix in _YAML:
+        mistakes.add(
+            f"Tables of {layer} are declared by a query; YAML alone cannot declare one.",
+            hint=f"Put it into the front matter of {layer}/{found.path.stem}.sql, between `/*---` and `---*/`.",
+            location=location,
+        )
+
+
+def _documents(root: Path, models: Mapping[object, object], reader: ShapeReader) -> Iterator[Document]:
+    """Yield the declarations that other rooms read later."""
+    found = [
+        (path, kind)
+        for directory, kind in _DOCUMENT_DIRECTORIES.items()
+        for path in _files(root / directory)
+        if path.suffix in _YAML
+    ]
+    found += [
+        (path, "contract") for path in _files(root / "contracts") if path.name.endswith((".odcs.yaml", ".odcs.yml"))
+    ]
+    found += [(root / "glossary.yml", "glossary")] if (root / "glossary.yml").is_file() else []
+    for path, kind in found:
+        file = read_file(root, path, reader.mistakes)
+        if file is not None and (document := read_document(file, kind, models, reader)) is not None:
+            yield document

@@ -1,0 +1,375 @@
+"""Reads nodes as frozen dataclasses: their annotations are the grammar, and each misfit becomes a mistake with its place.
+
+A dozen forms of annotation are known (`_read`); `schemas` writes the same forms as JSON Schema. Why not pydantic: it costs
+more than the whole reading of a small project before the first file is looked at, and its errors know no lines. This
+module never knows a key of MetaLayer's; they stand in `shapes` and in the sources' options.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from datetime import timedelta
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from metalayer.core.errors import Location, UsageError, did_you_mean
+from metalayer.project.files import Mistakes
+from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, plain
+
+Shape = TypeVar("Shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A text with a grammar of its own, as annotation: ``Annotated[timedelta, Form(...)]``.
+
+    Attributes:
+        means: what it is, with an example, as it stands behind "should be".
+        parse: returns the value, or raises `UsageError`.
+        pattern: the regular expression that editors check.
+        numbers: whether an unquoted number may stand for its text.
+    """
+
+    means: str
+    parse: Callable[[str], object]
+    pattern: str | None = None
+    numbers: bool = False
+
+
+class _Misfit(Enum):
+    """Stands for a value that could not be read."""
+
+    MISFIT = "misfit"
+
+
+MISFIT: Final = _Misfit.MISFIT
+
+
+@dataclass(frozen=True, slots=True)
+class KnownField:
+    """A field of a shape as its readers see it."""
+
+    name: str
+    key: str
+    annotation: Any
+    required: bool
+    default: Any
+
+
+@cache
+def known_fields(shape: type) -> tuple[KnownField, ...]:
+    """Return what a dataclass declares; a trailing ``_`` keeps a key such as ``from`` apart from Python's word."""
+    hints = get_type_hints(shape, include_extras=True)
+    return tuple(_known(item, hints[item.name]) for item in fields(shape) if item.init)
+
+
+def _known(item: Field[Any], annotation: Any) -> KnownField:
+    default = item.default_factory() if item.default_factory is not MISSING else item.default
+    return KnownField(item.name, item.name.rstrip("_"), annotation, default is MISSING, default)
+
+
+def rule_key(shape: type) -> str | None:
+    """Return the key that tells a shape from the others of its union: its ``rule``, where it has one."""
+    rule = getattr(shape, "rule", None)
+    return rule if isinstance(rule, str) else None
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the annotation alone."""
+    return get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
+
+
+class ShapeReader:
+    """Reads nodes into shapes and notes what does not fit."""
+
+    def __init__(self, mistakes: Mistakes) -> None:
+        self.mistakes = mistakes
+        self.nodes: dict[int, tuple[object, MapNode]] = {}
+
+    def node_of(self, shape: object) -> MapNode:
+        """Return the mapping that a shape was read from, for the places of its values."""
+        return self.nodes[id(shape)][1]
+
+    def shape(
+        self, node: MapNode, shape: type[Shape], *, others: Iterable[str] = (), what: str = "here"
+    ) -> Shape | None:
+        """Read a mapping as a dataclass; a field that does not fit takes its default, so that reading can go on.
+
+        Args:
+            node: what was written.
+            shape: the dataclass.
+            others: keys that somebody else reads.
+            what: where unknown keys are unknown, for the message.
+
+        Returns:
+            The value, or None where a required field is missing or misfits, or the shape itself refuses.
+        """
+        found: dict[str, Any] = {}
+        known = {item.key: item for item in known_fields(shape)}
+        others = frozenset(others)
+        for key, value in node.items:
+            if key.text in known:
+                item = known[key.text]
+                read = self.read(value, item.annotation, key.text)
+                found[item.name] = read if read is not MISFIT or item.required else item.default
+            elif key.text not in others:
+                self.unknown(key, known, others, shape, what)
+        complete = MISFIT not in found.values()
+        for item in known.values():
+            if item.required and item.key not in node:
+                complete = False
+                self.mistakes.add(
+                    f"The key '{item.key}' is missing.",
+                    hint=f"Write `{item.key}: …` ({describe(item.annotation)}).",
+                    location=node.location,
+                )
+        return self.build(shape, found, node.location) if complete else None
+
+    def build(self, shape: type[Shape], values: Mapping[str, Any], location: Location) -> Shape | None:
+        """Make the value; what the shape itself refuses is a mistake of the whole mapping."""
+        try:
+            return shape(**values)
+        except UsageError as error:
+            self.mistakes.add(error.message, hint=error.hint, location=location)
+        except ValueError as error:
+            self.mistakes.add(f"{error}", hint="Change the value as the message says.", location=location)
+        return None
+
+    def unknown(
+        self, key: ScalarNode, known: Mapping[str, KnownField], others: frozenset[str], shape: type, what: str
+    ) -> None:
+        """Note a key that nobody reads."""
+        note = getattr(shape, "unknown_keys", {}).get(key.text)
+        if note is not None:
+            self.mistakes.add(f"The key '{key.text}' is not read {what}.", hint=note, location=key.location)
+            return
+        names = sorted(known) + sorted(others)
+        self.mistakes.add(
+            f"The key '{key.text}' is not known {what}.",
+            hint=f"{did_you_mean(key.text, names)}Known keys: {', '.join(names)}." if names else "Delete it.",
+            location=key.location,
+        )
+
+    def read(self, node: Node, annotation: Any, name: str) -> Any:
+        """Read one node as a value of the annotation; `MISFIT`, and a mistake noted, where it does not fit."""
+        if annotation is object or annotation is Any:
+            return plain(node)
+        origin = get_origin(annotation)
+        if origin in {Union, types.UnionType}:
+            return self.union(node, annotation, name)
+        if origin is Annotated:
+            return self.form(node, annotation, name)
+        if origin is tuple:
+            return self.listing(node, get_args(annotation)[0], annotation, name)
+        if origin is Literal:
+            return self.choice(node, {str(option): option for option in get_args(annotation)}, name)
+        if origin is not None and issubclass(origin, Mapping):
+            return self.mapping(node, get_args(annotation), annotation, name)
+        if is_dataclass(annotation):
+            return self.nested(node, annotation, name)
+        if isinstance(annotation, type) and issubclass(annotation, Enum):
+            return self.choice(node, {option.value: option for option in annotation}, name)
+        return self.scalar(node, annotation, name)
+
+    def misfit(self, node: Node, annotation: Any, name: str) -> Any:
+        """Note that a value is of another form."""
+        hint = f"Write {describe(annotation)}."
+        if isinstance(node, ScalarNode):
+            if node.value is None and not node.text.strip("~nulNUL"):
+                said = f"The key '{name}' has no value."
+            elif isinstance(node.value, str):
+                said = f"'{name}' should be {describe(annotation)}, not the text '{_short(node.text)}'."
+            else:
+                said = f"'{name}' should be {describe(annotation)}, not {_short(node.text)}."
+                if str in members(annotation):
+                    hint = f'Quote it to make it text: "{node.text}".'
+        else:
+            form = "a list" if isinstance(node, ListNode) else "a mapping"
+            said = f"'{name}' should be {describe(annotation)}, not {form}."
+        self.mistakes.add(said, hint=hint, location=node.location)
+        return MISFIT
+
+    def union(self, node: Node, annotation: Any, name: str) -> Any:
+        """Read a node as that member of a union whose form it has."""
+        options = members(annotation)
+        if isinstance(node, ScalarNode) and node.value is None and type(None) in options:
+            return None
+        options = tuple(option for option in options if option is not type(None))
+        if len(options) == 1:
+            return self.read(node, options[0], name)
+        shapes = tuple(option for option in options if is_dataclass(option))
+        if isinstance(node, MapNode) and shapes:
+            return self.one_of(node, shapes, name)
+        for option in options:
+            if not is_dataclass(option) and _has_form(node, option):
+                return self.read(node, option, name)
+        return self.misfit(node, annotation, name)
+
+    def one_of(self, node: MapNode, shapes: tuple[Any, ...], name: str) -> Any:
+        """Read a mapping as the shape whose rule is among its keys."""
+        if len(shapes) == 1:
+            return self.nested(node, shapes[0], name)
+        rules = {rule: shape for shape in shapes if (rule := rule_key(shape))}
+        found = [rule for rule in rules if rule in node]
+        if found:
+            return self.nested(node, rules[found[0]], found[0])
+        first = node.items[0][0] if node.items else None
+        near = next((hint for key, _ in node.items if (hint := did_you_mean(key.text, rules))), "")
+        self.mistakes.add(
+            f"'{first.text}' is not known in '{name}'." if first else f"An entry of '{name}' is empty.",
+            hint=f"{near}Write one of: {', '.join(rules)}.",
+            location=first.location if first else node.location,
+        )
+        return MISFIT
+
+    def nested(self, node: Node, shape: Any, name: str) -> Any:
+        """Read a mapping inside another."""
+        if not isinstance(node, MapNode):
+            return self.misfit(node, shape, name)
+        value = self.shape(node, shape, what=f"in '{name}'")
+        if value is None:
+            return MISFIT
+        self.nodes[id(value)] = (value, node)
+        return value
+
+    def form(self, node: Node, annotation: Any, name: str) -> Any:
+        """Read a text with a grammar of its own."""
+        form = next((extra for extra in get_args(annotation)[1:] if isinstance(extra, Form)), None)
+        if form is None:
+            return self.read(node, get_args(annotation)[0], name)
+        if not isinstance(node, ScalarNode) or not (isinstance(node.value, str) or (form.numbers and node.text)):
+            return self.misfit(node, annotation, name)
+        try:
+            return form.parse(node.text)
+        except UsageError as error:
+            self.mistakes.add(error.message, hint=error.hint, location=node.location)
+            return MISFIT
+
+    def listing(self, node: Node, element: Any, annotation: Any, name: str) -> Any:
+        """Read a list; one value alone stands for a list of one."""
+        if isinstance(node, ScalarNode) and node.value is not None:
+            read = self.read(node, element, name)
+            return MISFIT if read is MISFIT else (read,)
+        if not isinstance(node, ListNode):
+            return self.misfit(node, annotation, name)
+        values = [self.read(item, element, name) for item in node.items]
+        return tuple(value for value in values if value is not MISFIT)
+
+    def mapping(self, node: Node, arguments: tuple[Any, ...], annotation: Any, name: str) -> Any:
+        """Read a mapping whose keys are names of the writer's."""
+        if not isinstance(node, MapNode):
+            return self.misfit(node, annotation, name)
+        values = {key.text: self.read(value, arguments[1], key.text) for key, value in node.items}
+        return {key: value for key, value in values.items() if value is not MISFIT}
+
+    def choice(self, node: Node, options: Mapping[str, Any], name: str) -> Any:
+        """Read one of a closed list of words or numbers."""
+        if isinstance(node, ScalarNode) and node.text in options:
+            return options[node.text]
+        shown = _short(node.text) if isinstance(node, ScalarNode) else "a list or mapping"
+        self.mistakes.add(
+            f"'{name}' cannot be {shown}." if shown else f"The key '{name}' has no value.",
+            hint=f"{did_you_mean(shown, options)}Write {_alternatives(options)}.",
+            location=node.location,
+        )
+        return MISFIT
+
+    def scalar(self, node: Node, annotation: Any, name: str) -> Any:
+        """Read a text, number, truth value or duration."""
+        if annotation is timedelta:
+            return self.form(node, Duration, name)
+        if not _has_form(node, annotation) or not isinstance(node, ScalarNode):
+            return self.misfit(node, annotation, name)
+        return float(node.text) if annotation is float else node.value
+
+
+_SCALARS: Mapping[type, tuple[str, tuple[type, ...]]] = {
+    str: ("text", (str,)),
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+}
+
+
+def _has_form(node: Node, annotation: Any) -> bool:
+    """Tell whether a node can be meant as the annotation, by its form alone."""
+    origin = get_origin(annotation)
+    if isinstance(node, ListNode):
+        return origin is tuple
+    if isinstance(node, MapNode):
+        return is_dataclass(annotation) or (
+            origin is not None and origin is not tuple and origin not in {Annotated, Literal}
+        )
+    if origin is tuple:
+        return _has_form(node, get_args(annotation)[0])
+    if origin is Annotated:
+        return isinstance(node.value, str)
+    if origin is Literal:
+        return node.text in {str(option) for option in get_args(annotation)}
+    known = _SCALARS.get(annotation)
+    return known is not None and type(node.value) in known[1]
+
+
+def describe(annotation: Any) -> str:
+    """Return what an annotation asks for, in words."""
+    origin = get_origin(annotation)
+    if origin in {Union, types.UnionType}:
+        said = dict.fromkeys(describe(option) for option in members(annotation) if option is not type(None))
+        return " or ".join(said)
+    if origin is Annotated:
+        form = next((extra for extra in get_args(annotation)[1:] if isinstance(extra, Form)), None)
+        return form.means if form else describe(get_args(annotation)[0])
+    if origin is tuple:
+        element = describe(get_args(annotation)[0])
+        return f"{element} or a list of such" if element != "text" else "text or a list of texts"
+    if origin is Literal:
+        return _alternatives(str(option) for option in get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return _alternatives(option.value for option in annotation)
+    if annotation is timedelta:
+        return describe(Duration)
+    if annotation in _SCALARS:
+        return _SCALARS[annotation][0]
+    return "a mapping of keys to values"
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    listed = list(words)
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} or {listed[-1]}"
+
+
+def _short(text: str) -> str:
+    """Return the text on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "…"
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration.
+
+    Raises:
+        UsageError: the text is none.
+
+    >>> parse_duration("90m")
+    datetime.timedelta(seconds=5400)
+    """
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit() and int(number) > 0 and unit in _UNITS):
+        raise UsageError(
+            f"'{text}' is not a duration.", hint="Write a whole number and its unit: 30s, 15m, 2h, 7d or 1w."
+        )
+    try:
+        return timedelta(seconds=int(number) * _UNITS[unit])
+    except OverflowError:
+        raise UsageError(
+            f"'{text}' is longer than any duration.", hint="Write a shorter one, for example 52w."
+        ) from None
+
+
+Duration = Annotated[timedelta, Form("a duration such as 15m, 2h, 7d or 1w", parse_duration, r"^[1-9][0-9]*[smhdw]$")]
