@@ -1,0 +1,468 @@
+"""Rules as SQL: what a row must not be, how a table is measured, and which rows are set aside.
+
+Pure: it writes statements and judges what they returned; it runs nothing (`build.checks` does).
+
+Every statement names the judged rows ``_judged``, so that a rule never meets a parent's column of the same name. NULL
+never fails a rule other than `NotNull`; a NaN is greater than every number, so it fails a maximum and passes a minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from metalayer.core.check import (
+    AcceptedValues,
+    Action,
+    Check,
+    Freshness,
+    Length,
+    Matches,
+    NotNull,
+    Outcome,
+    Range,
+    References,
+    RowCount,
+    RowSql,
+    TableSql,
+    Unique,
+    Value,
+    Verdict,
+)
+from metalayer.core.errors import BuildError, did_you_mean
+from metalayer.core.names import TableName, literal, quote
+from metalayer.core.schema import DataType, ListOf, Scalar
+
+ROWS = quote("_judged")
+FAILED, ROW_HASH = "_failed", "_row_hash"
+SAMPLES = 5
+_LONGEST_SAMPLE = 300
+_INTEGERS = frozenset(
+    {"tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint"}
+)
+_TIMES = frozenset({"date", "timestamp", "timestamptz", "timestamp_s", "timestamp_ms", "timestamp_ns"})
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What checks judge.
+
+    Attributes:
+        rows: a FROM item, without an alias, of the rows to judge.
+        columns: their names and types, in the order of the declaration.
+        key: the columns that identify a row; samples show them.
+        now: the run's start, which freshness is measured against.
+        table: a FROM item of the whole table after the run, which table rules and `Unique` judge; None where the rows
+            are the whole table.
+        references: FROM items of the parents.
+        unique_range: the least and greatest value of integer columns, where files' statistics tell them exactly.
+        hashed: the columns that a row's hash covers; None is all.
+    """
+
+    rows: str
+    columns: Mapping[str, DataType] = field(hash=False)
+    key: tuple[str, ...]
+    now: datetime
+    table: str | None = None
+    references: Mapping[TableName, str] = field(default_factory=dict, hash=False)
+    unique_range: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    hashed: tuple[str, ...] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the rows are the whole table."""
+        return self.table is None or self.table == self.rows
+
+
+def failing(check: Check, subject: Subject) -> str | None:
+    """Return the SQL condition that is true where a row fails; None where the rule does not judge single rows.
+
+    It may be NULL where a row passes: count with ``FILTER``, or ask ``IS TRUE``.
+
+    Raises:
+        BuildError: the check does not fit the columns, or a parent is not known.
+    """
+    fields = _columns(check, subject)
+    match check.rule:
+        case NotNull():
+            return _any(f"{field_} IS NULL" for field_ in fields)
+        case AcceptedValues(values):
+            return _any(_not_accepted(values, name, field_, subject) for name, field_ in _named(check, fields))
+        case Range(minimum, maximum):
+            bounds = (("<", minimum), (">", maximum))
+            return _any(
+                f"{field_} {sign} {_constant(bound, subject.columns[name])}"
+                for name, field_ in _named(check, fields)
+                for sign, bound in bounds
+                if bound is not None
+            )
+        case Matches(pattern):
+            return _any(
+                f"NOT regexp_full_match({_as_text(field_, subject.columns[name])}, {text(pattern)})"
+                for name, field_ in _named(check, fields)
+            )
+        case Length(minimum, maximum):
+            return _any(
+                f"{_length(field_, subject.columns[name])} {sign} {int(bound)}"
+                for name, field_ in _named(check, fields)
+                for sign, bound in (("<", minimum), (">", maximum))
+                if bound is not None
+            )
+        case References():
+            return _orphan(check, check.rule, fields, subject)
+        case RowSql(expression):
+            # A comment at the end of the expression must not swallow the bracket.
+            return f"NOT (\n{expression}\n)"
+        case Unique() | RowCount() | Freshness() | TableSql():
+            return None
+
+
+def flagged(checks: Sequence[Check], subject: Subject) -> str:
+    """Return a SELECT of every row with `_failed` and `_row_hash`, which splits good from bad rows in one pass.
+
+    `_failed` names, in order, the quarantine checks a row fails, and is NULL for a good row. `Unique` sets aside every
+    row of a duplicated key: nothing says which of them is right. `_row_hash` covers the values of the hashed columns
+    in the order of the declaration; equal rows have equal hashes in every run.
+
+    Raises:
+        BuildError: a check does not fit the columns, or the table has a column of one of the two names.
+    """
+    for taken in (FAILED, ROW_HASH):
+        if taken in subject.columns:
+            raise BuildError(
+                f"The table has a column {taken}, which rows that are set aside need for themselves.",
+                hint=f"Give the column {taken} another name in the query.",
+            )
+    conditions = [(check, aside(check, subject)) for check in checks if check.on_fail is Action.QUARANTINE]
+    columns = [f"{ROWS}.{quote(name)}" for name in subject.columns]
+    columns += [f"{_failed_names(conditions)} AS {FAILED}", f"{row_hash(subject)} AS {ROW_HASH}"]
+    return "SELECT\n  " + ",\n  ".join(columns) + f"\nFROM {subject.rows} AS {ROWS}"
+
+
+def kept(checks: Sequence[Check], subject: Subject) -> str:
+    """Return a FROM item of the rows that no quarantine check fails."""
+    columns = ", ".join(map(quote, subject.columns))
+    return f"(SELECT {columns} FROM ({flagged(checks, subject)}) WHERE {FAILED} IS NULL)"
+
+
+def aside(check: Check, subject: Subject) -> str:
+    """Return the condition that is true where a quarantine check sets a row aside.
+
+    Raises:
+        BuildError: the rule judges the table as a whole, so there is no row to set aside.
+    """
+    condition = failing(check, subject)
+    if condition is not None:
+        return condition
+    if isinstance(check.rule, Unique):
+        return is_duplicate(check, subject)
+    raise BuildError(
+        f"The check {check.name} judges the whole table, so it cannot set rows aside.",
+        hint="Use `on_fail: warn` or `on_fail: block`.",
+        location=check.location,
+    )
+
+
+def is_duplicate(check: Check, subject: Subject) -> str:
+    """Return the condition that a row's key occurs more than once in the table."""
+    fields = _columns(check, subject)
+    keys = ", ".join(map(quote, check.columns))
+    compared = fields[0] if len(fields) == 1 else f"({', '.join(fields)})"
+    return (
+        _all(f"{field_} IS NOT NULL" for field_ in fields)
+        + f" AND {compared} IN (SELECT {keys} FROM {subject.table or subject.rows}"
+        + f" WHERE {_all(f'{quote(name)} IS NOT NULL' for name in check.columns)}"
+        + f" GROUP BY {keys} HAVING count(*) > 1)"
+    )
+
+
+def row_hash(subject: Subject) -> str:
+    """Return the hash of a row's values as SQL: NULL is a value of its own, and names count."""
+    names = subject.columns if subject.hashed is None else subject.hashed
+    return f"md5({_json(names)})"
+
+
+def scan(conditions: Iterable[str], item: str) -> str:
+    """Return the statement that counts an item's rows and, for each condition, those where it is true."""
+    terms = ["count(*)", *(f"count(*) FILTER (WHERE {condition})" for condition in conditions)]
+    return _select(terms, item)
+
+
+def measure(checks: Sequence[Check], subject: Subject, item: str) -> str:
+    """Return the statement that counts a table's rows and takes its newest values, two terms for each freshness."""
+    terms = ["count(*)"]
+    for check in checks:
+        if isinstance(check.rule, Freshness):
+            terms += newest(check, check.rule, subject)
+    return _select(terms, item)
+
+
+def newest(check: Check, rule: Freshness, subject: Subject) -> tuple[str, str]:
+    """Return the newest value as text and whether it is fresh enough, as two aggregates."""
+    (field_,) = _columns(check, subject)
+    type_ = subject.columns[check.columns[0]]
+    if not (isinstance(type_, Scalar) and type_.name in _TIMES):
+        raise BuildError(
+            f"The check {check.name} needs a date or a timestamp, but {check.columns[0]} is {type_}.",
+            hint="Name a column of the type date, timestamp or timestamptz.",
+            location=check.location,
+        )
+    oldest = (subject.now.astimezone(UTC) - rule.within).replace(tzinfo=None)
+    match type_.name:
+        case "date":
+            bound = oldest.date().isoformat()
+        case "timestamptz":
+            bound = oldest.isoformat(sep=" ") + "+00"
+        case _:
+            bound = oldest.isoformat(sep=" ")
+    return f"CAST(max({field_}) AS varchar)", f"max({field_}) >= CAST({literal(bound)} AS {type_})"
+
+
+def duplicated(check: Check, subject: Subject, item: str) -> str:
+    """Return the statement that counts the rows whose key occurs more than once."""
+    _columns(check, subject)
+    keys = ", ".join(map(quote, check.columns))
+    there = _all(f"{quote(name)} IS NOT NULL" for name in check.columns)
+    return (
+        "SELECT coalesce(sum(copies), 0)::bigint\n"
+        f"FROM (SELECT count(*) AS copies FROM {item} WHERE {there} GROUP BY {keys} HAVING count(*) > 1)"
+    )
+
+
+def answer(rule: TableSql, item: str) -> str:
+    """Return the statement that asks a table's query: its value as text, and whether it is the expected one."""
+    match rule.expected:
+        case None:
+            expected = "NULL"
+        case bool() as truth:
+            expected = "true" if truth else "false"
+        case str() as words:
+            expected = text(words)
+        case number:
+            expected = repr(number)
+    return (
+        f"WITH this AS (SELECT * FROM {item})\n"
+        f"SELECT CAST(value AS varchar), value IS NOT DISTINCT FROM {expected}\n"
+        f"FROM (SELECT (\n{rule.query}\n) AS value)"
+    )
+
+
+def samples(conditions: Sequence[tuple[Check, str]], subject: Subject, item: str) -> str:
+    """Return the statement that fetches, for each failed check, a list of up to five failing rows' keys.
+
+    The least ones as text are taken, so that the same rows give the same sample.
+    """
+    terms = []
+    for check, condition in conditions:
+        # CASE keeps the text from being made of rows that pass.
+        shown = f"CASE WHEN {condition} THEN {_sample(check, subject)} END"
+        terms.append(f"min({shown}, {SAMPLES})")
+    some = _any(f"({condition})" for _, condition in conditions)
+    return _select(terms, item) + f"\nWHERE {some}"
+
+
+def outcome(check: Check, checked: int, failed: int) -> Outcome:
+    """Judge a count by the check's action and tolerance; quarantine knows no tolerance."""
+    if failed == 0:
+        return Outcome.PASSED
+    if check.on_fail is Action.QUARANTINE:
+        return Outcome.QUARANTINED
+    if check.tolerance.allows(failed, checked):
+        return Outcome.PASSED
+    return Outcome.BLOCKED if check.on_fail is Action.BLOCK else Outcome.WARNED
+
+
+def verdict(
+    check: Check, checked: int, failed: int, *, sample: Iterable[str] = (), observed: str | None = None
+) -> Verdict:
+    """Return what a check found."""
+    return Verdict(check, checked, failed, outcome(check, checked, failed), tuple(sample), observed)
+
+
+def constants(check: Check, subject: Subject) -> tuple[tuple[str, BuildError], ...]:
+    """Return SQL that is true where a constant can be used, each with the error to raise where it cannot."""
+    _columns(check, subject)
+    if isinstance(check.rule, Matches):
+        tried = f"regexp_full_match('', {text(check.rule.pattern)}) IS NOT NULL"
+        return ((tried, _bad_pattern(check, check.rule.pattern)),)
+    values: tuple[Value, ...] = ()
+    if isinstance(check.rule, AcceptedValues):
+        values = check.rule.values
+    elif isinstance(check.rule, Range):
+        values = (check.rule.minimum, check.rule.maximum)
+    return tuple(
+        (_fits(value, subject.columns[name]), _bad_constant(check, value, name, subject.columns[name]))
+        for name in check.columns
+        for value in values
+        if value is not None
+    )
+
+
+def text(value: str) -> str:
+    """Return a text as an SQL expression, also where it holds the character NUL, which no literal can.
+
+    Raises:
+        BuildError: it holds half of a surrogate pair, which is not text.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BuildError(
+            f"{value!r} is not valid text: {error.reason}.",
+            hint="Write the character itself, or both halves of its surrogate pair.",
+        ) from error
+    parts = [literal(part) for part in value.split("\0")]
+    return parts[0] if len(parts) == 1 else "(" + " || chr(0) || ".join(parts) + ")"
+
+
+def _select(terms: Sequence[str], item: str) -> str:
+    return "SELECT\n  " + ",\n  ".join(terms) + f"\nFROM {item} AS {ROWS}"
+
+
+def _any(conditions: Iterable[str]) -> str:
+    listed = list(conditions)
+    return f"({' OR '.join(listed)})" if len(listed) > 1 else (listed[0] if listed else "false")
+
+
+def _all(conditions: Iterable[str]) -> str:
+    return " AND ".join(conditions)
+
+
+def _columns(check: Check, subject: Subject) -> tuple[str, ...]:
+    """Return the check's columns as SQL.
+
+    Raises:
+        BuildError: the table has no such column.
+    """
+    for name in check.columns:
+        if name not in subject.columns:
+            raise BuildError(
+                f"The check {check.name} names the column {name}, which the table does not have.",
+                hint=f"{did_you_mean(name, subject.columns)}The table has: {', '.join(subject.columns)}.",
+                location=check.location,
+            )
+    return tuple(f"{ROWS}.{quote(name)}" for name in check.columns)
+
+
+def _named(check: Check, fields: tuple[str, ...]) -> Iterable[tuple[str, str]]:
+    return zip(check.columns, fields, strict=True)
+
+
+def _spelled(value: Value) -> str:
+    """Return a constant as the text that is cast to a column's type."""
+    match value:
+        case bool() as truth:
+            return "true" if truth else "false"
+        case _:
+            return str(value)
+
+
+def _constant(value: Value, type_: DataType) -> str:
+    return f"CAST({text(_spelled(value))} AS {type_})"
+
+
+def _not_accepted(values: tuple[Value, ...], name: str, field_: str, subject: Subject) -> str:
+    listed = [_constant(value, subject.columns[name]) for value in values if value is not None]
+    return f"{field_} NOT IN ({', '.join(listed)})" if listed else f"{field_} IS NOT NULL"
+
+
+def _is(type_: DataType, *names: str) -> bool:
+    return isinstance(type_, Scalar) and type_.name in names
+
+
+def _as_text(field_: str, type_: DataType) -> str:
+    return field_ if _is(type_, "varchar") else f"CAST({field_} AS varchar)"
+
+
+def _length(field_: str, type_: DataType) -> str:
+    if _is(type_, "blob"):
+        return f"octet_length({field_})"
+    return f"length({field_})" if isinstance(type_, ListOf) else f"length({_as_text(field_, type_)})"
+
+
+def _orphan(check: Check, rule: References, fields: tuple[str, ...], subject: Subject) -> str:
+    """Return the condition that a row names a parent that does not exist."""
+    parent = subject.references.get(rule.table)
+    if parent is None:
+        raise BuildError(
+            f"The check {check.name} refers to {rule.table}, which has not been built.",
+            hint=f"Build {rule.table} first, or take the check away.",
+            location=check.location,
+        )
+    if len(rule.columns) != len(fields):
+        raise BuildError(
+            f"The check {check.name} compares {len(fields)} columns with {len(rule.columns)} of {rule.table}.",
+            hint="Name as many columns of the parent as of the table itself.",
+            location=check.location,
+        )
+    there = _all(f"{field_} IS NOT NULL" for field_ in fields)
+    names = [quote(name) for name in rule.columns]
+    compared = fields[0] if len(fields) == 1 else f"({', '.join(fields)})"
+    return (
+        f"{there} AND {compared} NOT IN (SELECT {', '.join(names)} FROM {parent}"
+        f" WHERE {_all(f'{name} IS NOT NULL' for name in names)})"
+    )
+
+
+def _failed_names(conditions: Sequence[tuple[Check, str]]) -> str:
+    if not conditions:
+        return "CAST(NULL AS varchar[])"
+    cases = ", ".join(f"CASE WHEN {condition} THEN {text(check.name)} END" for check, condition in conditions)
+    some = _any(f"({condition})" for _, condition in conditions)
+    return f"CASE WHEN {some} THEN list_filter([{cases}], lambda name: name IS NOT NULL) END"
+
+
+def _json(names: Iterable[str]) -> str:
+    fields = ", ".join(f"{literal(name)}: {ROWS}.{quote(name)}" for name in names)
+    return f"CAST(to_json({{{fields}}}) AS varchar)"
+
+
+def _sample(check: Check, subject: Subject) -> str:
+    return f"left({_json(subject.key or check.columns or subject.columns)}, {_LONGEST_SAMPLE})"
+
+
+def _fits(value: Value, type_: DataType) -> str:
+    """Return SQL that is true where a constant can be cast to a type and stays what it is."""
+    spelled = _spelled(value)
+    if (
+        isinstance(type_, Scalar)
+        and (type_.name == "decimal" or type_.name in _INTEGERS)
+        and _is_rounded(spelled, type_)
+    ):
+        return "false"
+    tried = f"TRY_CAST({text(spelled)} AS {type_})"
+    if _is(type_, "date"):
+        # A date made of a timestamp would lose its time without a word.
+        whole = f"CAST({tried} AS timestamp) IS NOT DISTINCT FROM TRY_CAST({text(spelled)} AS timestamp)"
+        return f"{tried} IS NOT NULL AND {whole}"
+    return f"{tried} IS NOT NULL"
+
+
+def _is_rounded(spelled: str, type_: Scalar) -> bool:
+    """Tell whether a number has more digits after the point than the type keeps."""
+    try:
+        number = Decimal(spelled.strip())
+    except InvalidOperation:
+        return False  # the engine's own cast decides
+    if not number.is_finite():
+        return False
+    exponent = number.normalize().as_tuple().exponent
+    return isinstance(exponent, int) and -exponent > (type_.scale or 0)
+
+
+def _bad_constant(check: Check, value: Value, name: str, type_: DataType) -> BuildError:
+    return BuildError(
+        f"The check {check.name} compares {name} with {_spelled(value)!r}, which is not exactly a {type_}.",
+        hint=f"Write a value of the type {type_}, or change the column's type.",
+        location=check.location,
+    )
+
+
+def _bad_pattern(check: Check, pattern: str) -> BuildError:
+    return BuildError(
+        f"The check {check.name} has the pattern {pattern!r}, which is not a regular expression.",
+        hint="Write an expression that RE2 understands (no look-around or back references), in single quotes in YAML.",
+        location=check.location,
+    )
