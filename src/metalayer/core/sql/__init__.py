@@ -9,6 +9,7 @@ Importing this package imports SQLGlot, which costs about 0.1 s of CPU: `core` i
 
 from metalayer.core.sql.parse import SqlSyntaxError
 from metalayer.core.sql.query import Query, parse_query
+from metalayer.core.sql.resolve import Resolution, Schemas
 from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, ReferenceKind
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Query",
     "Reference",
     "ReferenceKind",
+    "Resolution",
+    "Schemas",
     "SqlSyntaxError",
     "parse_query",
 ]

@@ -75,7 +75,7 @@ def parse_statement(text: str, dialect: str = DUCKDB) -> Statement:
     except _PARSER_FAULTS as error:
         raise _syntax_error(text, tokens, error) from error
     tree = trees[0]
-    if not isinstance(tree, exp.Query):
+    if not isinstance(tree, exp.Query | exp.Values):
         raise SqlSyntaxError("The statement is not a query.", hint=_ONE_QUERY, line=1, column=1)
     _refuse_clauses(text, tree)
     return Statement(text, tokens, tree)
@@ -170,7 +170,7 @@ def _refuse_clauses(text: str, tree: exp.Expr) -> None:
         match node:
             case exp.Select() if node.args.get("into") or node.args.get("locks"):
                 what = "SELECT … INTO" if node.args.get("into") else "FOR UPDATE"
-            case exp.DML() | exp.DDL() | exp.Command() if not isinstance(node, exp.Query):
+            case exp.DML() | exp.DDL() | exp.Command() | exp.Show() if not isinstance(node, exp.Query):
                 what = "A statement that changes something"
             case _:
                 continue

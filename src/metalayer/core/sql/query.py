@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from metalayer.core.lineage import Lineage
 from metalayer.core.names import TableName
 from metalayer.core.sql import canonical as canonical_form
 from metalayer.core.sql import rewrite as rewriting
 from metalayer.core.sql.parse import DUCKDB, Statement, parse_statement
 from metalayer.core.sql.references import places
-from metalayer.core.sql.values import Reference
+from metalayer.core.sql.resolve import Resolution, Schemas, resolve
+from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,31 @@ class Query:
         'select a from silver . t where a > 1 and b'
         """
         return canonical_form.canonical(self.text, self._statement.tokens)
+
+    def resolve(self, schemas: Schemas) -> Resolution:
+        """Look at the query once, with what is known of its tables' columns: columns, problems and lineage.
+
+        Raises:
+            SqlSyntaxError: it is nested too deeply to be followed.
+        """
+        return resolve(self._statement, self.inputs, schemas)
+
+    def columns(self, schemas: Schemas) -> tuple[OutputColumn, ...] | None:
+        """Return the output columns, or None where a star covers columns that are not known.
+
+        >>> query = parse_query("SELECT * EXCLUDE (b), count(*) AS n FROM silver.t GROUP BY ALL")
+        >>> [(column.name, column.type) for column in query.columns({query.inputs[0]: {"a": "date", "b": None}})]
+        [('a', 'date'), ('n', 'bigint')]
+        """
+        return self.resolve(schemas).columns
+
+    def problems(self, schemas: Schemas) -> tuple[ColumnProblem, ...]:
+        """Return the columns that cannot be found, or told apart, among tables whose columns are known."""
+        return self.resolve(schemas).problems
+
+    def lineage(self, schemas: Schemas) -> Lineage:
+        """Return where each output column comes from, and which columns decide the rows."""
+        return self.resolve(schemas).lineage
 
     def rewrite(self, mapping: Callable[[TableName], str]) -> str:
         """Return the query with each table replaced by the FROM item that ``mapping`` gives for it.
