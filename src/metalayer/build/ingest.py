@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from metalayer.build.checks import Subject
 from metalayer.build.context import RunContext, new_id
 from metalayer.build.kinds import Site, quarantine_change, subject
 from metalayer.build.landing import Clean, clean, names
-from metalayer.core.check import Verdict
+from metalayer.core.check import Freshness, RowCount, TableSql, Unique, Verdict
 from metalayer.core.errors import LakeError, SourceError
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
@@ -60,38 +61,46 @@ def ingest(model: Model, source: Source, dock: Dock) -> Iterable[Loaded]:
     cursor = {name: part.position for name, part in seen.items()}
     with dock.lake.session() as session:
         for batch in source.read(cursor, session):
-            yield from _load_or_split(model, source, batch, seen, session, dock)
+            yield from _load_or_split(model, source, batch, seen, dock)
             source.acknowledge({part.name: part.position for part in batch.parts})
 
 
 def _load_or_split(
-    model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock
+    model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], dock: Dock
 ) -> Iterable[Loaded]:
     """Load a batch; where the engine cannot read it, load its parts one by one and set the unreadable aside."""
     try:
-        yield _load(model, batch, seen, session, dock)
-        return
+        loaded = _load(model, batch, seen, dock)
     except LakeError as error:
         if error.transient or not batch.parts:
             raise
         failure = error
+    else:
+        yield loaded
+        return
     if len(batch.parts) == 1:
         part = batch.parts[0]
         aside = SetAside(part.name, part.position, failure.message)
-        yield _load(model, replace(batch, parts=(), rejects=None, aside=(*batch.aside, aside)), seen, session, dock)
+        yield _load(model, replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside)), seen, dock)
         return
     for alone in source.split(batch):
-        yield from _load_or_split(model, source, alone, seen, session, dock)
+        yield from _load_or_split(model, source, alone, seen, dock)
 
 
-def _load(model: Model, batch: Batch, seen: dict[str, facts.PartState], session: Session, dock: Dock) -> Loaded:
-    """Stage one batch, judge it, and commit it with its cursor."""
-    from metalayer.lake import ANY_HEAD, CommitKind, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
+def _load(model: Model, batch: Batch, seen: dict[str, facts.PartState], dock: Dock) -> Loaded:
+    """Stage one batch, judge it, and commit it with its cursor, over the lake as it is now."""
+    state = dock.lake.state()
+    with dock.lake.session(state.snapshot) as session:
+        return _land(model, batch, seen, Site(session, state, dock.relations, dock.context), dock)
+
+
+def _land(model: Model, batch: Batch, seen: dict[str, facts.PartState], site: Site, dock: Dock) -> Loaded:
+    from metalayer.lake import ANY_HEAD, CommitKind, TableChange, plan_schema  # noqa: PLC0415 - there is work
 
     context, table = dock.context, physical(model.name, dock.context.environment)
+    session, state = site.session, site.state
     now = context.clock()
     batch_id = new_id("b", now)
-    state = dock.lake.state()
     before = state.tables.get(table)
     columns: Schema = (*batch.columns, *PROVENANCE)
     schema = plan_schema(before, table, _with_known(columns, state, table), drop_missing=False)
@@ -107,14 +116,13 @@ def _load(model: Model, batch: Batch, seen: dict[str, facts.PartState], session:
         for statement in batch.cleanup:
             session.query(statement)
     reach(Failpoint.INGEST_AFTER_STAGE)
-    site = Site(session, state, dock.relations, context)
     cleaned: Clean = clean(
         session,
         files,
         schema,
         schema.public,
         model.checks,
-        subject(model, files.sql, schema.public, site),
+        _subject(model, files.sql, schema.public, site),
         table=model.name,
     )
     account = IngestAccount(
@@ -253,6 +261,19 @@ def _stage_rejects(
         table=table, schema=schema, expected_head=None if before is None else ANY_HEAD, added=files.files
     )
     return _Rejects(change, files.rows)
+
+
+def _subject(model: Model, rows: str, columns: Schema, site: Site) -> Subject:
+    """Return what a batch's checks judge: its rows, and the whole table with them where a check looks at all rows."""
+    table = physical(model.name, site.context.environment)
+    whole = None
+    looks_at_all = any(isinstance(check.rule, Unique | RowCount | Freshness | TableSql) for check in model.checks)
+    if looks_at_all and table in site.state.tables:
+        old = f"SELECT {names(site.state.tables[table].schema.public)} FROM {site.session.relation_sql(table)}"
+        whole = f"({old} UNION ALL BY NAME SELECT {names(columns)} FROM {rows})"
+    passing = {"_batch_id", "_ingested_at"}
+    hashed = tuple(column.name for column in columns if column.name not in passing)
+    return replace(subject(model, rows, columns, site), table=whole, hashed=hashed)
 
 
 def _refuse_unbalanced(model: Model, account: IngestAccount, read: dict[str, int], loaded: dict[str, int]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from metalayer.build.checks import Subject
+from metalayer.build.checks import Subject, judge
 from metalayer.build.context import RunContext
-from metalayer.build.landing import Clean, Difference, account, clean, difference, quarantine
+from metalayer.build.landing import CheckBlockedError, Clean, Difference, account, clean, difference, quarantine
 from metalayer.core.check import Action, References, Verdict
 from metalayer.core.errors import BuildError
 from metalayer.core.model import Kind, Model
@@ -72,9 +72,7 @@ def subject(model: Model, rows: str, columns: Schema, site: Site) -> Subject:
         columns={column.name: column.type for column in columns if column.type is not None},
         key=model.key,
         now=site.context.started_at,
-        table=None,
         references={parent: site.relations(parent) for parent in parents},
-        unique_range={},
     )
 
 
@@ -84,16 +82,11 @@ def view(model: Model, columns: Schema, site: Site) -> Landed:
     A view that takes the place of a stored table drops it.
     """
     rows = site.relations(model.name)
-    cleaned_checks = tuple(
+    checks = tuple(
         replace(check, on_fail=Action.BLOCK) if check.on_fail is Action.QUARANTINE else check for check in model.checks
     )
-    from metalayer.build.checks import judge  # noqa: PLC0415
-
-    judgement = judge(cleaned_checks, replace(subject(model, rows, columns, site), table=rows), site.session.query)
-    from metalayer.build.landing import CheckBlockedError  # noqa: PLC0415
-    from metalayer.core.check import Outcome  # noqa: PLC0415
-
-    if any(verdict.outcome is Outcome.BLOCKED for verdict in judgement.verdicts):
+    judgement = judge(checks, subject(model, rows, columns, site), site.session.query)
+    if judgement.blocked:
         raise CheckBlockedError(model.name, judgement.verdicts)
     return Landed((), None, judgement.verdicts)
 
@@ -112,7 +105,7 @@ def materialise(
         schema = plan_schema(before, table, columns)
     except NotEvolvableError as error:
         notes.append(f"rebuilt as a new table: {error.message}")
-        before, schema = None, plan_schema(None, table, columns)
+        schema = plan_schema(None, table, columns)
     files = session.stage_rows(schema, select)
     cleaned: Clean = clean(
         session,
@@ -125,7 +118,9 @@ def materialise(
         order_by=model.order_by,
         table=model.name,
     )
-    change: Difference = difference(session, before, schema, cleaned.files, columns, key=key, keep_missing=keep_missing)
+    change: Difference = difference(
+        session, before, schema, cleaned.files, columns, key=key, keep_missing=keep_missing, anew=bool(notes)
+    )
     session.overlay(change.change)
     after = int(str(session.query(f"SELECT count(*) FROM {session.relation_sql(table)}")[0][0]))
     landing = account(cleaned, change, before, after)
@@ -148,11 +143,13 @@ def quarantine_change(
     if state is None and not any(check.on_fail is Action.QUARANTINE for check in model.checks):
         return None
     nullable = tuple(Column(column.name, column.type) for column in columns)
+    anew = False
     try:
         schema = plan_schema(state, table, (*nullable, *QUARANTINE_COLUMNS))
     except NotEvolvableError:
-        state, schema = None, plan_schema(None, table, (*nullable, *QUARANTINE_COLUMNS))
-    return quarantine(site.session, state, schema, bad, columns, run_id=site.context.run_id, judged_all=judged_all)
+        anew, schema = True, plan_schema(None, table, (*nullable, *QUARANTINE_COLUMNS))
+    run_id = site.context.run_id
+    return quarantine(site.session, state, schema, bad, columns, run_id=run_id, judged_all=judged_all, anew=anew)
 
 
 def written(name: TableName, changes: tuple[TableChange, ...]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Judgement, Subject, flagged, judge
-from metalayer.core.check import Action, Check, Outcome, Verdict
+from metalayer.core.check import Check, Outcome, Verdict
 from metalayer.core.errors import BuildError
 from metalayer.core.names import TableName, quote
 from metalayer.core.run import LandingAccount
@@ -112,13 +112,12 @@ def clean(
                 )
             )
             rows = f"({collapse(rows, columns, key, order_by)})"
-    judgement: Judgement = judge(checks, replace(subject, rows=rows, table=subject.table or rows), session.query)
-    if any(verdict.outcome is Outcome.BLOCKED for verdict in judgement.verdicts):
+    judgement: Judgement = judge(checks, replace(subject, rows=rows), session.query)
+    if judgement.blocked:
         raise CheckBlockedError(table, judgement.verdicts)
-    quarantining = tuple(check for check in checks if check.on_fail is Action.QUARANTINE)
     bad, quarantined = None, 0
-    if any(verdict.outcome is Outcome.QUARANTINED for verdict in judgement.verdicts):
-        marked = f"({flagged(quarantining, replace(subject, rows=rows))})"
+    if judgement.quarantining:
+        marked = f"({flagged(judgement.quarantining, replace(subject, rows=rows))})"
         session.query(
             f"CREATE OR REPLACE TEMP TABLE {quote('bad ' + str(table))} AS "
             f"SELECT * FROM {marked} WHERE _failed IS NOT NULL"
@@ -161,22 +160,26 @@ def difference(
     *,
     key: tuple[str, ...],
     keep_missing: bool = False,
+    anew: bool = False,
 ) -> Difference:
     """Stage the difference between the table as it is and the clean rows.
 
     Rows are matched by key, or, without one, whole and as multisets (the nth equal row matches the nth).
-    ``keep_missing`` leaves rows that the query no longer yields (kind ``append``).
+    ``keep_missing`` leaves rows that the query no longer yields (kind ``append``). ``anew`` ends the table and begins a
+    new one in its place: its columns cannot become the new ones without rewriting.
     """
     from metalayer.lake import TableChange, staged_positions_sql  # noqa: PLC0415 - imported when there is work
 
-    if state is None or state.rows == 0:
+    if state is None or state.rows == 0 or anew:
         change = TableChange(
             table=schema.table,
             schema=schema,
             expected_head=None if state is None else state.head,
             added=files.files,
+            replace=anew,
         )
-        return Difference(change, published=files.rows, unchanged=0, removed=0)
+        removed = 0 if state is None else state.rows
+        return Difference(change, published=files.rows, unchanged=0, removed=removed)
     places = staged_positions_sql(files)
     old, new = old_rows(session, state, schema), places
     compared = [column for column in columns if column.name not in key]
@@ -225,6 +228,7 @@ def quarantine(
     *,
     run_id: str,
     judged_all: bool,
+    anew: bool = False,
 ) -> TableChange | None:
     """Stage the change of a quarantine: each bad row once by its hash, rows that came good leave.
 
@@ -233,19 +237,20 @@ def quarantine(
     """
     from metalayer.lake import TableChange  # noqa: PLC0415 - the engine is imported when there is work
 
-    if bad is None and (state is None or state.rows == 0):
+    if bad is None and not anew and (state is None or state.rows == 0):
         if state is not None:
             return None
         return TableChange(table=schema.table, schema=schema, expected_head=None)
     own = names([*columns, *QUARANTINE_COLUMNS[:2]])
     now = "SELECT * FROM " + (bad or "(SELECT NULL AS _row_hash, NULL AS _failed WHERE false)")
     now = f"({now} QUALIFY row_number() OVER (PARTITION BY _row_hash) = 1)"
-    if state is None:
+    if state is None or anew:
         added = session.stage_rows(
             schema,
             f"SELECT {own}, $run AS _first_run, $run AS _last_run FROM {now}".replace("$run", "'" + run_id + "'"),
         )
-        return TableChange(table=schema.table, schema=schema, expected_head=None, added=added.files)
+        head = None if state is None else state.head
+        return TableChange(table=schema.table, schema=schema, expected_head=head, added=added.files, replace=anew)
     waiting = session.positions_sql(state.name)
     leaves = (
         f"NOT EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed = q._failed)"

@@ -1,0 +1,354 @@
+"""Whole runs over a source in memory: real PostgreSQL, real engine, real files; nothing of ours is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from metalayer.core.check import Action, Check, Dimension, NotNull, Range, References, Unique
+from metalayer.core.errors import Location
+from metalayer.core.model import Ingest, Kind, Model, SqlQuery
+from metalayer.core.names import TableName
+from metalayer.core.project import Project
+from metalayer.core.run import LandingAccount, RunResult, State
+from metalayer.core.schema import Schema, schema
+from metalayer.core.source import Batch, Cursor, Engine, Part, Pending
+from metalayer.core.sql import parse_query
+from metalayer.metastore.postgres import DatabaseSettings
+from metalayer.project import Settings
+from metalayer.workspace import Workspace
+
+COLUMNS: Schema = schema(id="bigint", customer="varchar", amount="decimal(12,2)", updated="date")
+
+
+@dataclass
+class MemorySource:
+    """A source whose parts are lists of SQL rows, changed by the test between runs."""
+
+    columns: Schema
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    acknowledged: list[Mapping[str, object]] = field(default_factory=list)
+
+    def check(self, cursor: Cursor) -> Pending:
+        new = tuple(name for name in self.parts if name not in cursor)
+        changed = tuple(n for n, rows in self.parts.items() if n in cursor and cursor[n]["rows"] != rows)
+        return Pending(new, changed, (), len(self.parts) - len(new) - len(changed))
+
+    def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
+        found = self.check(cursor)
+        for name in (*found.new, *found.changed):
+            rows = self.parts[name]
+            names = ", ".join(f'"{column.name}"' for column in self.columns)
+            values = ", ".join(f"({row}, {number + 1}, NULL)" for number, row in enumerate(rows))
+            select = f"SELECT * FROM (VALUES {values}) AS t({names}, _position, _rescued)"
+            part = Part(name, {"rows": rows}, select, supersedes=name in found.changed)
+            yield Batch(self.columns, (part,), read=f"SELECT '{name}', {len(rows)}")
+
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        for part in batch.parts:
+            yield replace(batch, parts=(part,))
+
+    def acknowledge(self, cursor: Cursor) -> None:
+        self.acknowledged.append(cursor)
+
+
+class Bench(Workspace):
+    """A workspace whose only source is in memory."""
+
+    memory: MemorySource
+
+    def source(self, model: Model) -> MemorySource:  # type: ignore[override]
+        return self.memory
+
+
+def sql(name: str, text: str, kind: Kind = Kind.FULL, **more: object) -> Model:
+    table = TableName.parse(name)
+    inputs = parse_query(text).inputs
+    return Model(table, kind, SqlQuery(text), Location(f"{name}.sql"), inputs=inputs, meaning=text, **more)  # type: ignore[arg-type]
+
+
+def source(key: tuple[str, ...] = (), checks: tuple[Check, ...] = ()) -> Model:
+    return Model(
+        TableName.parse("bronze.orders"),
+        Kind.APPEND,
+        Ingest("memory", None),
+        Location("bronze/orders.yml"),
+        key=key,
+        order_by=("updated",) if key else (),
+        columns=COLUMNS,
+        checks=checks,
+        meaning="orders",
+    )
+
+
+def check(rule: object, *columns: str, on_fail: Action = Action.QUARANTINE) -> Check:
+    name = "_".join((*columns, type(rule).__name__.lower()))
+    return Check(name, rule, columns, on_fail, Dimension.VALIDITY)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bench(database_settings: DatabaseSettings, tmp_path: Path) -> Iterator[Bench]:
+    settings = Settings(
+        name="dev",
+        database=database_settings.url,
+        data=str(tmp_path / "lake"),
+        encrypted=False,
+        compression="zstd",
+        directory=str(tmp_path / ".metalayer"),
+        webhook=None,
+        keep=timedelta(days=7),
+        threads=2,
+        memory="1GB",
+    )
+    with Bench(Project("bench", str(tmp_path), {}, {}), settings) as opened:
+        opened.memory = MemorySource(COLUMNS)
+        yield opened
+
+
+def declare(bench: Bench, *models: Model) -> None:
+    bench.project = replace(bench.project, models={item.name: item for item in models})
+
+
+def rows(bench: Bench, text: str) -> list[tuple[object, ...]]:
+    return list(bench.query(text).rows)
+
+
+def run(bench: Bench) -> RunResult:
+    return bench.run(report=False)
+
+
+def account(result: RunResult, table: str) -> LandingAccount:
+    (found,) = [item for item in result.results if str(item.task.table) == table]
+    (value,) = found.accounts
+    assert isinstance(value, LandingAccount)
+    return value
+
+
+TOTALS = "SELECT customer, sum(amount) AS total, count(*) AS orders FROM silver.orders GROUP BY customer"
+
+
+def test_from_source_to_gold_and_then_nothing_to_do(bench: Bench) -> None:
+    declare(
+        bench,
+        source(),
+        sql(
+            "silver.orders",
+            "SELECT id, upper(customer) AS customer, amount FROM bronze.orders__current",
+            Kind.KEYED,
+            key=("id",),
+        ),
+        sql("gold.totals", TOTALS),
+    )
+    bench.memory.parts["a"] = ["1, 'x', 10.00, DATE '2026-01-01'", "2, 'y', 5.50, DATE '2026-01-01'"]
+    first = run(bench)
+    assert first.state is State.DONE, [item.failure for item in first.results]
+    assert rows(bench, "SELECT id, customer, _source, _position, _rescued FROM bronze.orders ORDER BY id") == [
+        (1, "x", "a", 1, None),
+        (2, "y", "a", 2, None),
+    ]
+    assert sorted(map(str, rows(bench, "SELECT customer, total, orders FROM gold.totals"))) == [
+        "('X', Decimal('10.00'), 1)",
+        "('Y', Decimal('5.50'), 1)",
+    ]
+    again = run(bench)
+    assert again.state is State.DONE
+    assert again.results == ()
+    assert again.snapshot is None
+    assert bench.memory.acknowledged[-1]["a"]
+
+
+def test_only_the_difference_is_published(bench: Bench) -> None:
+    declare(
+        bench,
+        source(),
+        sql("silver.orders", "SELECT id, customer, amount FROM bronze.orders__current", Kind.KEYED, key=("id",)),
+        sql("gold.totals", TOTALS),
+    )
+    bench.memory.parts["a"] = [f"{n}, 'c{n % 3}', {n}.00, DATE '2026-01-01'" for n in range(30)]
+    run(bench)
+    bench.memory.parts["b"] = ["30, 'c0', 1.00, DATE '2026-01-02'"]
+    second = run(bench)
+    assert account(second, "silver.orders") == LandingAccount(
+        staged=31, published=1, unchanged=30, before=30, removed=0, after=31
+    )
+    assert account(second, "gold.totals") == LandingAccount(
+        staged=3, published=1, unchanged=2, before=3, removed=1, after=3
+    )
+
+
+def test_a_changed_part_supersedes_its_older_version(bench: Bench) -> None:
+    declare(bench, source(), sql("silver.orders", "SELECT id, customer, amount FROM bronze.orders__current"))
+    bench.memory.parts["a"] = ["1, 'x', 1.00, NULL", "2, 'x', 2.00, NULL"]
+    run(bench)
+    bench.memory.parts["a"] = ["1, 'x', 9.00, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT count(*) FROM bronze.orders") == [(3,)]
+    assert rows(bench, "SELECT id, amount::double FROM silver.orders") == [(1, 9.0)]
+    assert rows(bench, "SELECT id FROM bronze.orders__current") == [(1,)]
+
+
+def test_current_is_the_latest_row_of_each_key(bench: Bench) -> None:
+    declare(bench, source(key=("id",)), sql("silver.orders", "SELECT id, customer FROM bronze.orders__current"))
+    bench.memory.parts["a"] = [
+        "1, 'new', 1, DATE '2026-01-02'",
+        "1, 'old', 1, DATE '2026-01-01'",
+        "1, 'tie', 1, DATE '2026-01-02'",
+    ]
+    run(bench)
+    assert rows(bench, "SELECT id, customer FROM silver.orders") == [(1, "tie")]
+
+
+def test_bad_rows_wait_and_leave_when_they_come_good(bench: Bench) -> None:
+    text = "SELECT id, customer, amount FROM bronze.orders__current"
+    checks = (check(Range(minimum=0), "amount"), check(NotNull(), "customer"))
+    declare(bench, source(), sql("silver.orders", text, Kind.KEYED, key=("id",), checks=checks))
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL", "2, NULL, -2, NULL", "3, 'z', -3, NULL"]
+    first = run(bench)
+    assert account(first, "silver.orders") == LandingAccount(staged=3, published=1, quarantined=2, after=1)
+    assert rows(bench, "SELECT id, _failed, _first_run = _last_run FROM silver.orders__quarantine ORDER BY id") == [
+        (2, ["amount_range", "customer_notnull"], True),
+        (3, ["amount_range"], True),
+    ]
+    assert bench.quarantined() == {TableName.parse("silver.orders"): 2}
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL", "2, NULL, -2, NULL", "3, 'z', 3, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT id FROM silver.orders__quarantine") == [(2,)]
+    assert rows(bench, "SELECT id FROM silver.orders ORDER BY id") == [(1,), (3,)]
+
+
+def test_a_good_key_whose_update_fails_leaves_the_table(bench: Bench) -> None:
+    text = "SELECT id, customer, amount FROM bronze.orders__current"
+    declare(
+        bench,
+        source(),
+        sql("silver.orders", text, Kind.KEYED, key=("id",), checks=(check(Range(minimum=0), "amount"),)),
+    )
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    run(bench)
+    bench.memory.parts["a"] = ["1, 'x', -1, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT id FROM silver.orders") == []
+    assert rows(bench, "SELECT id, amount::double FROM silver.orders__quarantine") == [(1, -1.0)]
+
+
+def test_a_blocked_table_keeps_its_rows_and_the_rest_is_published(bench: Bench) -> None:
+    text = "SELECT id, customer, amount FROM bronze.orders__current"
+    block = check(Range(maximum=100), "amount", on_fail=Action.BLOCK)
+    declare(
+        bench,
+        source(),
+        sql("silver.orders", text, checks=(block,)),
+        sql("silver.names", "SELECT DISTINCT customer FROM bronze.orders__current"),
+        sql("gold.totals", TOTALS),
+    )
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    assert run(bench).state is State.DONE
+    bench.memory.parts["b"] = ["2, 'y', 101, NULL"]
+    result = run(bench)
+    assert result.state is State.FAILED
+    states = {str(item.task.table): item.state for item in result.results}
+    assert states == {
+        "bronze.orders": State.DONE,
+        "silver.orders": State.FAILED,
+        "silver.names": State.DONE,
+        "gold.totals": State.SKIPPED,
+    }
+    assert rows(bench, "SELECT id FROM silver.orders") == [(1,)]
+    assert rows(bench, "SELECT customer FROM silver.names ORDER BY 1") == [("x",), ("y",)]
+    (verdict,) = [row for row in bench.verdicts(run_id=result.run_id) if row["table_name"] == "silver.orders"]
+    assert (verdict["failed"], verdict["outcome"]) == (1, "blocked")
+    bench.memory.parts["b"] = ["2, 'y', 99, NULL"]
+    assert run(bench).state is State.DONE
+    assert rows(bench, "SELECT count(*) FROM gold.totals") == [(2,)]
+
+
+def test_a_blocking_check_leaves_the_batch_and_its_cursor_where_they_were(bench: Bench) -> None:
+    declare(bench, source(checks=(check(NotNull(), "id", on_fail=Action.BLOCK),)))
+    bench.memory.parts["a"] = ["NULL, 'x', 1, NULL"]
+    result = run(bench)
+    assert result.state is State.FAILED
+    assert TableName.parse("bronze.orders") not in bench.lake.state().tables
+    assert bench.pending(frozenset(bench.project.models))[TableName.parse("bronze.orders")].new == ("a",)
+
+
+def test_bronze_quarantine_takes_the_rows_that_fail(bench: Bench) -> None:
+    declare(bench, source(checks=(check(NotNull(), "customer"), check(Unique(), "id", on_fail=Action.WARN))))
+    bench.memory.parts["a"] = ["1, NULL, 1, NULL", "2, 'x', 1, NULL"]
+    bench.memory.parts["b"] = ["2, 'y', 1, NULL", "3, NULL, 1, NULL"]
+    result = run(bench)
+    assert result.state is State.DONE, [item.failure for item in result.results]
+    assert rows(bench, "SELECT id FROM bronze.orders ORDER BY id") == [(2,), (2,)]
+    assert rows(bench, "SELECT id, _source FROM bronze.orders__quarantine ORDER BY id") == [(1, "a"), (3, "b")]
+    warned = [row for row in bench.verdicts() if row["check_name"] == "id_unique" and row["outcome"] == "warned"]
+    assert [row["failed"] for row in warned] == [2]
+
+
+def test_duplicates_of_a_key_collapse_by_order(bench: Bench) -> None:
+    text = "SELECT id, customer, updated FROM bronze.orders__current"
+    declare(bench, source(), sql("silver.orders", text, Kind.KEYED, key=("id",), order_by=("updated",)))
+    bench.memory.parts["a"] = ["1, 'old', 1, DATE '2026-01-01'", "1, 'new', 1, DATE '2026-01-02'", "2, 'x', 1, NULL"]
+    result = run(bench)
+    assert account(result, "silver.orders") == LandingAccount(staged=3, published=2, collapsed=1, after=2)
+    assert rows(bench, "SELECT customer FROM silver.orders WHERE id = 1") == [("new",)]
+
+
+def test_an_orphan_comes_good_when_its_parent_arrives(bench: Bench) -> None:
+    parents = TableName.parse("silver.customers")
+    refer = check(References(parents, ("customer",)), "customer")
+    declare(
+        bench,
+        source(),
+        sql("silver.customers", "SELECT DISTINCT customer FROM bronze.orders__current WHERE amount = 0"),
+        sql("silver.orders", "SELECT id, customer FROM bronze.orders__current WHERE amount > 0", checks=(refer,)),
+    )
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT id FROM silver.orders__quarantine") == [(1,)]
+    bench.memory.parts["b"] = ["0, 'x', 0, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT id FROM silver.orders__quarantine") == []
+    assert rows(bench, "SELECT id FROM silver.orders") == [(1,)]
+
+
+def test_views_are_read_through_and_appends_keep_their_rows(bench: Bench) -> None:
+    declare(
+        bench,
+        source(),
+        sql("silver.big", "SELECT id, amount FROM bronze.orders__current WHERE amount > 5", Kind.VIEW),
+        sql("gold.log", "SELECT id FROM silver.big", Kind.APPEND),
+    )
+    bench.memory.parts["a"] = ["1, 'x', 6, NULL", "2, 'x', 1, NULL"]
+    run(bench)
+    bench.memory.parts["a"] = ["2, 'x', 7, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT id FROM silver.big") == [(2,)]
+    assert rows(bench, "SELECT id FROM gold.log ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_changed_query_evolves_or_rebuilds_the_table(bench: Bench) -> None:
+    declare(bench, source(), sql("silver.orders", "SELECT id, customer FROM bronze.orders__current"))
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    run(bench)
+    declare(bench, source(), sql("silver.orders", "SELECT id, amount, customer FROM bronze.orders__current"))
+    result = run(bench)
+    assert result.state is State.DONE, [item.failure for item in result.results]
+    assert [str(item) for item in rows(bench, "SELECT * FROM silver.orders")] == ["(1, Decimal('1.00'), 'x')"]
+    declare(bench, source(), sql("silver.orders", "SELECT id::varchar AS id FROM bronze.orders__current"))
+    result = run(bench)
+    assert result.state is State.DONE, [item.failure for item in result.results]
+    assert rows(bench, "SELECT * FROM silver.orders") == [("1",)]
+
+
+def test_time_travel_reads_the_past(bench: Bench) -> None:
+    declare(bench, source(), sql("silver.orders", "SELECT id FROM bronze.orders__current"))
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    first = run(bench)
+    bench.memory.parts["a"] = ["2, 'x', 1, NULL"]
+    run(bench)
+    assert bench.query("SELECT id FROM silver.orders", at=first.snapshot).rows == ((1,),)
+    assert bench.query("SELECT id FROM bronze.orders__current", at=first.snapshot).rows == ((1,),)
+    assert bench.query("SELECT id FROM silver.orders").rows == ((2,),)
