@@ -11,7 +11,7 @@ columns:
   item: {description: "goods, voucher, shipping, manual (discounts, samples, corrections by hand) or charge (fees)"}
   quantity: {description: negative on cancellations}
   amount: {type: "decimal(14,2)", description: "quantity times unit price, in pounds; negative on cancellations"}
-  customer_id: {type: bigint, tags: [pii], description: empty for sales over the counter}
+  customer_id: {tags: [pii], description: empty for sales over the counter}
   file: {description: the day file the line stands in}
 checks:
   - {min: unit_price, value: 0.001, on_fail: quarantine, description: no price or a negative one is no sale}
@@ -55,7 +55,7 @@ SELECT
   invoice_no LIKE 'C%' AS is_cancellation,
   invoiced_at,
   CAST(invoiced_at AS DATE) AS sold_on,
-  TRY_CAST(regexp_replace(customer_id, '\.0$', '') AS BIGINT) AS customer_id,
+  customer_id,
   country,
   _source AS file,
   _position AS file_line
