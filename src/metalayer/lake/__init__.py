@@ -5,6 +5,7 @@ tables; it never decides what a table's rows should be.
 """
 
 from metalayer.lake.lake import Facts, Lake, outside_sql
+from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.schema import NotEvolvableError, plan_schema
 from metalayer.lake.session import Reader, Session
 from metalayer.lake.staged import staged_positions_sql
@@ -32,6 +33,8 @@ __all__ = [
     "ANY_HEAD",
     "CommitKind",
     "Committed",
+    "Compacted",
+    "CompactionRule",
     "DataFile",
     "Facts",
     "FileList",
@@ -39,6 +42,7 @@ __all__ = [
     "LakeColumn",
     "LakeSettings",
     "LakeState",
+    "MaintenanceReport",
     "NotEvolvableError",
     "Reader",
     "Session",

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 
@@ -121,15 +121,6 @@ _LOCK = 7_101_842
 """The advisory lock under which the catalog is created."""
 
 
-class Transactions(Protocol):
-    """What the lake needs of the metastore."""
-
-    @property
-    def connection(self) -> Connection:
-        """A connection in autocommit, for reading."""
-        ...
-
-
 def create(connection: Connection, settings: LakeSettings) -> None:
     """Create the catalog where it is not there yet, in the transaction of ``connection``.
 
@@ -189,6 +180,21 @@ def _set_metadata(connection: Connection, key: str, value: str) -> None:
     )
 
 
+def one(connection: Connection, sql: str, values: Sequence[object] | Mapping[str, object]) -> Row:
+    """Return the row of a query that always has one.
+
+    Raises:
+        LakeError: it has none: somebody else wrote to the catalog.
+    """
+    row = connection.execute(sql, values).fetchone()
+    if row is None:
+        raise LakeError(
+            "The lake's catalog is not whole: a row that every catalog has is missing.",
+            hint="Restore the database from a backup; nothing but MetaLayer may write to the schema `lake`.",
+        )
+    return tuple(row)
+
+
 def newest(connection: Connection) -> int:
     """Return the newest snapshot.
 
@@ -196,11 +202,9 @@ def newest(connection: Connection) -> int:
         LakeError: there is no lake yet.
     """
     try:
-        row = connection.execute("SELECT max(snapshot_id) FROM lake.ducklake_snapshot").fetchone()
+        return int(one(connection, "SELECT max(snapshot_id) FROM lake.ducklake_snapshot", [])[0])
     except psycopg.errors.UndefinedTable as error:
         raise LakeError("The database holds no lake yet.", hint="Call Lake.create() once.") from error
-    assert row is not None
-    return int(row[0])
 
 
 def require_snapshot(connection: Connection, at: int) -> int:
@@ -209,10 +213,11 @@ def require_snapshot(connection: Connection, at: int) -> int:
     Raises:
         LakeError: it is not.
     """
-    row = connection.execute(
-        "SELECT bool_or(snapshot_id = %s), min(snapshot_id), max(snapshot_id) FROM lake.ducklake_snapshot", [at]
-    ).fetchone()
-    assert row is not None
+    row = one(
+        connection,
+        "SELECT bool_or(snapshot_id = %s), min(snapshot_id), max(snapshot_id) FROM lake.ducklake_snapshot",
+        [at],
+    )
     if not row[0]:
         raise LakeError(
             f"Snapshot {at} is not kept.",
@@ -322,7 +327,8 @@ def columns_at(rows: Sequence[Row], at: int) -> tuple[LakeColumn, ...]:
 def read_views(connection: Connection, at: int) -> dict[TableName, str]:
     """Return the views for outside readers at a snapshot, with their SQL."""
     rows = connection.execute(
-        """SELECT s.schema_name, v.view_name, v.sql FROM lake.ducklake_view v JOIN lake.ducklake_schema s USING (schema_id)
+        """SELECT s.schema_name, v.view_name, v.sql
+        FROM lake.ducklake_view v JOIN lake.ducklake_schema s USING (schema_id)
         WHERE v.begin_snapshot <= %(at)s AND (v.end_snapshot IS NULL OR v.end_snapshot > %(at)s)
           AND s.schema_name = ANY(%(layers)s) ORDER BY 1, 2""",
         {"at": at, "layers": _LAYERS},
@@ -461,11 +467,11 @@ def read_snapshot_at(connection: Connection, time: datetime) -> int:
     """
     if time.tzinfo is None:
         raise UsageError(f"The time {time} has no timezone.", hint="Write it with one, for example 2026-03-01T09:00Z.")
-    row = connection.execute(
+    row = one(
+        connection,
         "SELECT max(snapshot_id) FILTER (WHERE snapshot_time <= %s), min(snapshot_time) FROM lake.ducklake_snapshot",
         [time],
-    ).fetchone()
-    assert row is not None
+    )
     if row[0] is None:
         raise LakeError(
             f"No snapshot of {time.isoformat()} or before is kept.",

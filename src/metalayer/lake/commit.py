@@ -14,18 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 from metalayer.core.errors import ConflictError, LakeError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, quote, quote_path
 from metalayer.core.schema import Scalar
-from metalayer.lake.catalog import Connection, read_tables, read_views
+from metalayer.lake.catalog import Connection, one, read_tables, read_views
 from metalayer.lake.schema import format_type
 from metalayer.lake.session import table_path
 from metalayer.lake.statistics import TableStatistics, merge
 from metalayer.lake.values import (
     ANY_HEAD,
     CommitKind,
+    DataFile,
     LakeColumn,
     StagedDeletes,
     StagedFile,
@@ -97,6 +97,41 @@ def write(
     return writer.snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A compaction of one table: files that end, and files with the same live rows that begin."""
+
+    table: TableName
+    table_id: int
+    schema: TableSchema
+    ended: tuple[DataFile, ...]
+    added: tuple[StagedFile, ...]
+
+
+def write_rewrite(connection: Connection, rewrite: Rewrite, words: CommitWords) -> int:
+    """Write the catalog rows of a compaction and return its snapshot; what the table says stays as it is.
+
+    Raises:
+        ConflictError: one of the files was changed, or the columns were, since the compaction read them.
+    """
+    lock_tables(connection, [rewrite.table])
+    last = _last_snapshot(connection)
+    state = read_tables(connection, last.snapshot, [rewrite.table]).get(rewrite.table)
+    if state is None or state.table_id != rewrite.table_id or state.schema.columns != rewrite.schema.columns:
+        raise _conflict(rewrite.table, "its columns changed, or it was replaced")
+    live = _live_files(connection, rewrite.table_id, [file.id for file in rewrite.ended])
+    if live != {file.id: file.delete_id for file in rewrite.ended}:
+        raise _conflict(rewrite.table, "files to be rewritten were changed")
+    lock_order(connection)
+    reach(Failpoint.COMMIT_AFTER_LOCK)
+    last = _last_snapshot(connection)
+    writer = _Writer(connection, last.snapshot + 1, last.next_catalog_id, last.next_file_id)
+    writer.rewrite(rewrite)
+    writer.snapshot_rows(last.schema_version, words)
+    reach(Failpoint.COMMIT_AFTER_CATALOG)
+    return writer.snapshot
+
+
 def _require_sound(changes: Sequence[TableChange], views: Sequence[ViewChange]) -> None:
     names = [change.table for change in changes] + [view.view for view in views]
     twice = {str(name) for name in names if names.count(name) > 1}
@@ -130,11 +165,12 @@ class _Last:
 
 
 def _last_snapshot(connection: Connection) -> _Last:
-    row = connection.execute(
+    row = one(
+        connection,
         "SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM lake.ducklake_snapshot "
-        "ORDER BY snapshot_id DESC LIMIT 1"
-    ).fetchone()
-    assert row is not None
+        "ORDER BY snapshot_id DESC LIMIT 1",
+        [],
+    )
     return _Last(*row)
 
 
@@ -158,16 +194,21 @@ def _compare(connection: Connection, change: TableChange, state: TableState | No
 
 def _compare_deletes(connection: Connection, change: TableChange, state: TableState) -> None:
     """Refuse delete files whose data file was rewritten, or got another delete file, since they were staged."""
+    live = _live_files(connection, state.table_id, [delete.data_file for delete in change.deleted])
+    for delete in change.deleted:
+        if delete.data_file not in live or live[delete.data_file] != delete.replaces:
+            raise _conflict(change.table, "files it removes rows from were rewritten")
+
+
+def _live_files(connection: Connection, table_id: int, numbers: Sequence[int | None]) -> dict[int | None, int | None]:
+    """Return those of some data files that are live, each with its delete file."""
     rows = connection.execute(
         """SELECT d.data_file_id, x.delete_file_id FROM lake.ducklake_data_file d
         LEFT JOIN lake.ducklake_delete_file x ON x.data_file_id = d.data_file_id AND x.end_snapshot IS NULL
         WHERE d.table_id = %s AND d.end_snapshot IS NULL AND d.data_file_id = ANY(%s)""",
-        [state.table_id, [delete.data_file for delete in change.deleted]],
+        [table_id, list(numbers)],
     ).fetchall()
-    live: dict[int, int | None] = dict(rows)
-    for delete in change.deleted:
-        if delete.data_file not in live or live[delete.data_file] != delete.replaces:
-            raise _conflict(change.table, "files it removes rows from were rewritten")
+    return dict(rows)
 
 
 def _conflict(table: TableName, why: str) -> ConflictError:
@@ -329,23 +370,24 @@ class _Writer:
 
     def _rows(self, table_id: int, change: TableChange, state: TableState | None) -> None:
         if change.added:
-            self.add_files(table_id, change.schema, change.added, first=state is None or state.row_ids == 0)
+            self._add_files(table_id, change.schema, change.added, first=state is None or state.row_ids == 0)
             self.changes.append(f"inserted_into_table:{table_id}")
         if change.deleted:
             self._add_deletes(table_id, change.deleted)
             self.changes.append(f"deleted_from_table:{table_id}")
 
-    def add_files(self, table_id: int, schema: TableSchema, added: Sequence[StagedFile], *, first: bool) -> None:
+    def _add_files(self, table_id: int, schema: TableSchema, added: Sequence[StagedFile], *, first: bool) -> None:
         """Name new data files, with their statistics; ``first`` says that the table never had one before."""
         start = self.next_file_id
         self.next_file_id += len(added)
-        row = self.connection.execute(
+        rows = sum(file.rows for file in added)
+        (next_row_id,) = one(
+            self.connection,
             """UPDATE lake.ducklake_table_stats SET record_count = record_count + %s, next_row_id = next_row_id + %s,
                 file_size_bytes = file_size_bytes + %s WHERE table_id = %s RETURNING next_row_id""",
-            [rows := sum(file.rows for file in added), rows, sum(file.bytes for file in added), table_id],
-        ).fetchone()
-        assert row is not None
-        row_ids = _running(row[0] - rows, [file.rows for file in added])
+            [rows, rows, sum(file.bytes for file in added), table_id],
+        )
+        row_ids = _running(next_row_id - rows, [file.rows for file in added])
         self.connection.execute(
             """INSERT INTO lake.ducklake_data_file
             SELECT number, %s, %s, NULL, NULL, path, true, 'parquet', rows, bytes, footer, row_id, NULL, key, NULL, NULL
@@ -449,6 +491,26 @@ class _Writer:
             ],
         )
 
+    def rewrite(self, rewrite: Rewrite) -> None:
+        """Let files end and others with the same live rows begin."""
+        ended = [file.id for file in rewrite.ended]
+        for name in ("ducklake_data_file", "ducklake_delete_file"):
+            self.connection.execute(
+                f"UPDATE lake.{name} SET end_snapshot = %s "
+                "WHERE table_id = %s AND end_snapshot IS NULL AND data_file_id = ANY(%s)",
+                [self.snapshot, rewrite.table_id, ended],
+            )
+        self.connection.execute(
+            "UPDATE lake.ducklake_table_stats SET record_count = record_count - %s, "
+            "file_size_bytes = file_size_bytes - %s WHERE table_id = %s",
+            [sum(file.rows for file in rewrite.ended), sum(file.bytes for file in rewrite.ended), rewrite.table_id],
+        )
+        if rewrite.added:
+            self._add_files(rewrite.table_id, rewrite.schema, rewrite.added, first=False)
+        deletes = any(file.deleted for file in rewrite.ended)
+        self.changes.append(f"{'rewrite_delete' if deletes else 'merge_adjacent'}:{rewrite.table_id}")
+        self.touched[rewrite.table_id] = None
+
     # --- views and the snapshot itself ---------------------------------------------------------------------------
 
     def view(self, change: ViewChange, known: str | None) -> None:
@@ -457,14 +519,14 @@ class _Writer:
             return
         name, layer = change.view.name, change.view.layer.value
         if known is not None:
-            row = self.connection.execute(
+            (view_id,) = one(
+                self.connection,
                 """UPDATE lake.ducklake_view SET end_snapshot = %s WHERE view_name = %s AND end_snapshot IS NULL
                 AND schema_id = (SELECT schema_id FROM lake.ducklake_schema
                     WHERE schema_name = %s AND end_snapshot IS NULL) RETURNING view_id""",
                 [self.snapshot, name, layer],
-            ).fetchone()
-            assert row is not None
-            self.changes.append(f"dropped_view:{row[0]}")
+            )
+            self.changes.append(f"dropped_view:{view_id}")
         if change.sql is not None:
             self.connection.execute(
                 """INSERT INTO lake.ducklake_view
@@ -503,7 +565,8 @@ class _Writer:
             )
         if self.altered:
             self.connection.execute(
-                "INSERT INTO lake.ducklake_schema_versions SELECT %s, %s, table_id FROM unnest(%s::bigint[]) AS table_id",
+                "INSERT INTO lake.ducklake_schema_versions "
+                "SELECT %s, %s, table_id FROM unnest(%s::bigint[]) AS table_id",
                 [self.snapshot, version, self.altered],
             )
 

@@ -91,7 +91,7 @@ def translate(error: duckdb.Error) -> LakeError:
 
 def _shortened(text: str) -> str:
     """Return the engine's words without their class and without the echo of a long query."""
-    first = text.split("\n\nLINE ")[0].strip()
+    first = text.split("\n\nLINE ", maxsplit=1)[0].strip()
     _, colon, rest = first.partition(" Error: ")
     words = (rest if colon else first).strip()
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} …"

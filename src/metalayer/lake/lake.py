@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +16,10 @@ import psycopg
 from metalayer.core.errors import ConflictError, LakeError, MetastoreError, MetastoreUnavailableError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, literal, quote_path
-from metalayer.lake import catalog, engine
+from metalayer.lake import catalog, engine, maintenance
 from metalayer.lake.catalog import Connection
-from metalayer.lake.commit import CommitWords, lock_order, write
+from metalayer.lake.commit import CommitWords, Rewrite, lock_order, write, write_rewrite
+from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.session import CATALOG, Reader, Session
 from metalayer.lake.values import (
     CommitKind,
@@ -92,10 +94,10 @@ class Lake:
         """Return what a reader needs to read a table at a snapshot without the catalog."""
         return catalog.read_files(self._metastore.connection, self._settings, table, at)
 
-    def session(self, at: int | None = None, *, reader: Reader = "extension") -> Session:
+    def session(self, at: int | None = None, *, reader: Reader = "auto") -> Session:
         """Start an engine that reads the lake at a snapshot (None: the newest).
 
-        ``reader`` says who finds a table's rows: DuckLake's extension, attached to the catalog, or our own file lists.
+        ``reader`` says who finds a table's rows; ``auto`` takes whichever is quicker for the table.
         """
         connection = self._metastore.connection
         snapshot = catalog.newest(connection) if at is None else catalog.require_snapshot(connection, at)
@@ -112,7 +114,7 @@ class Lake:
         engine.load(connection, "postgres_scanner")
         options = (
             f"READ_ONLY, SNAPSHOT_VERSION {int(at)}, METADATA_SCHEMA {literal(catalog.SCHEMA)}, "
-            f"DATA_PATH {literal(catalog.data_path(self._settings))}, OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0"
+            f"DATA_INLINING_ROW_LIMIT 0, OVERRIDE_DATA_PATH, DATA_PATH {literal(catalog.data_path(self._settings))}"
         )
         target = literal(f"ducklake:postgres:{self._metastore.conninfo}")
         try:
@@ -156,10 +158,14 @@ class Lake:
         words = CommitWords(attempt, kind, author, message, extra or {})
         tables = [change for change in changes if isinstance(change, TableChange)]
         views = [change for change in changes if isinstance(change, ViewChange)]
+        return self._transact(attempt, lambda connection: write(connection, tables, views, words), facts)
+
+    def _transact(self, attempt: uuid.UUID, rows: Callable[[Connection], int], facts: Facts | None = None) -> Committed:
+        """Write a commit's rows and facts in one transaction, and find out what became of it if the answer is lost."""
         reach(Failpoint.COMMIT_BEFORE_BEGIN)
         try:
             with self._metastore.transaction() as connection:
-                snapshot = write(connection, tables, views, words)
+                snapshot = rows(connection)
                 if facts is not None:
                     facts(connection, snapshot)
                 reach(Failpoint.COMMIT_AFTER_FACTS)
@@ -174,17 +180,67 @@ class Lake:
         return Committed(snapshot, attempt)
 
     def outcome(self, attempt: uuid.UUID) -> Committed | None:
-        """Return what an attempt committed; None where it committed nothing (and, if it is still under way, not yet)."""
+        """Return what an attempt committed; None where it committed nothing, or has not yet."""
         return _outcome(self._metastore.connection, attempt)
+
+    def maintain(
+        self,
+        *,
+        keep: timedelta,
+        grace: timedelta,
+        now: datetime,
+        protect: Sequence[int] = (),
+        compaction: CompactionRule | None = None,
+        orphan_age: timedelta = LEAST_ORPHAN_AGE,
+    ) -> MaintenanceReport:
+        """Compact, expire, and remove what no snapshot needs any more. No table says anything else afterwards.
+
+        Args:
+            keep: how long snapshots are kept; the newest is always kept.
+            grace: how long a file that no kept snapshot needs stays, for readers that are still under way.
+            now: the time.
+            protect: snapshots that are needed whatever their age; later ones are kept with them.
+            compaction: which files are rewritten; None is the usual rule.
+            orphan_age: how old a file that no commit names must be to be removed: longer than the longest run, and a
+                day at least.
+        """
+        compacted = self._compact(compaction or CompactionRule())
+        with self._metastore.transaction() as connection:
+            expired = maintenance.expire(connection, keep=keep, now=now, protect=protect)
+        swept = maintenance.sweep(
+            self._metastore.connection, self._settings, grace=grace, now=now, orphan_age=orphan_age
+        )
+        return swept.having(compacted, expired)
+
+    def _compact(self, rule: CompactionRule) -> tuple[Compacted, ...]:
+        """Rewrite what the rule chooses, each table in its own commit; one that changes meanwhile is left as it is."""
+        connection = self._metastore.connection
+        newest = catalog.newest(connection)
+        listed = (self.files(table, newest) for table in catalog.read_tables(connection, newest))
+        work = [(files, ended) for files in listed if (ended := maintenance.chosen(files, rule))]
+        if not work:
+            return ()
+        done = []
+        with self.session(newest, reader="files") as session:
+            for files, ended in work:
+                rewrite = maintenance.stage_rewrite(connection, session, files, ended)
+                with contextlib.suppress(ConflictError):  # whoever changed the table meanwhile goes first
+                    done.append(self._commit_rewrite(rewrite))
+        return tuple(done)
+
+    def _commit_rewrite(self, rewrite: Rewrite) -> Compacted:
+        words = CommitWords(uuid.uuid4(), CommitKind.MAINTENANCE, "metalayer", f"compact {rewrite.table}", {})
+        committed = self._transact(words.attempt, lambda connection: write_rewrite(connection, rewrite, words))
+        rows = sum(file.rows for file in rewrite.added)
+        return Compacted(rewrite.table, committed.snapshot, len(rewrite.ended), len(rewrite.added), rows)
 
     def _settled(self, attempt: uuid.UUID) -> Committed | None:
         """Return what an attempt came to whose answer was lost, once the server has finished with it."""
-        with self._metastore.connect() as connection:
-            # The server holds this lock as long as the lost transaction lives: behind it the outcome is final.
-            with connection.transaction():
-                connection.execute("SET LOCAL lock_timeout TO '60s'")
-                lock_order(connection)
-                return _outcome(connection, attempt)
+        # The server holds this lock as long as the lost transaction lives: behind it the outcome is final.
+        with self._metastore.connect() as connection, connection.transaction():
+            connection.execute("SET LOCAL lock_timeout TO '60s'")
+            lock_order(connection)
+            return _outcome(connection, attempt)
 
     def _known(self, attempt: uuid.UUID, error: MetastoreError) -> Committed:
         """Answer a commit whose snapshot or attempt exists already; any other error is passed on."""

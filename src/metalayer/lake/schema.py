@@ -99,9 +99,14 @@ def _require_usable(table: TableName, columns: Schema) -> None:
         raise LakeError(f"{table} would have no columns.", hint="A table needs at least one column.")
 
 
+def _type_of(column: Column) -> DataType:
+    if column.type is None:
+        raise LakeError(f"Column {quote(column.name)} has no type.", hint="Declare its type, or cast it in the query.")
+    return column.type
+
+
 def _new(column: Column, ids: Iterator[int], *, nullable: bool | None = None) -> LakeColumn:
-    assert column.type is not None
-    fresh = _part(column.name, column.type, ids)
+    fresh = _part(column.name, _type_of(column), ids)
     return replace(fresh, nullable=column.nullable if nullable is None else nullable)
 
 
@@ -139,11 +144,10 @@ def _evolved(
     wanted = {column.name.lower(): column for column in columns}
 
     def evolve(column: Column) -> LakeColumn:
-        assert column.type is not None
         old = before.get(column.name.lower())
         if old is None:
             return _new(column, ids, nullable=column.nullable or state.rows > 0)
-        changed = _changed(old, column.type, old.name, step)
+        changed = _changed(old, _type_of(column), old.name, step)
         return replace(changed, name=column.name, nullable=old.nullable or column.nullable)
 
     if drop_missing:

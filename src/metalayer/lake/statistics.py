@@ -1,4 +1,4 @@
-"""Statistics of columns: read from what the engine reports, and merged so that a reader never skips a row that is there.
+"""Statistics of columns: taken from what the engine reports, and merged so that a reader never skips a row.
 
 Rule: nothing known is always allowed; a bound that does not bound is a lost row. What cannot be compared with certainty
 becomes unknown.
@@ -16,11 +16,23 @@ from metalayer.core.schema import DataType, Scalar
 from metalayer.lake.values import LakeColumn, Statistics, TableSchema
 
 _INTEGERS = frozenset(
-    "tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint boolean".split()
+    [
+        "tinyint",
+        "smallint",
+        "integer",
+        "bigint",
+        "hugeint",
+        "utinyint",
+        "usmallint",
+        "uinteger",
+        "ubigint",
+        "uhugeint",
+        "boolean",
+    ]
 )
 _FLOATS = frozenset({"real", "double"})
 _TEXTS = frozenset({"varchar", "json", "uuid"})
-_TIMES = frozenset("date time timestamp timestamptz timestamp_s timestamp_ms timestamp_ns".split())
+_TIMES = frozenset(["date", "time", "timestamp", "timestamptz", "timestamp_s", "timestamp_ms", "timestamp_ns"])
 # Texts of this form sort as the times they mean; years before 1 or of more digits do not, and are left unknown.
 _SORTABLE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)?( ?\d\d:\d\d:\d\d(\.\d+)?(\+00)?)?")
 

@@ -1,0 +1,262 @@
+"""Maintenance: rewrite small and holey files, forget old snapshots, remove files that nothing needs.
+
+What a table says at any snapshot that is kept never changes here. Files leave in two steps: a snapshot's expiry only
+notes them, and they are removed a grace period later, when no reader can still be using them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from metalayer.core.errors import UsageError
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.names import Layer, TableName
+from metalayer.lake.catalog import Connection, one
+from metalayer.lake.commit import Rewrite, lock_order
+from metalayer.lake.files import read_sql
+from metalayer.lake.session import Session
+from metalayer.lake.values import DataFile, FileList, LakeSettings
+
+LEAST_ORPHAN_AGE = timedelta(days=1)
+
+_OURS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(-delete)?\.parquet")
+"""Names that we give: nothing else is ever taken for an orphan."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionRule:
+    """Which files are rewritten.
+
+    Attributes:
+        small_file_bytes: smaller files are merged, where a table has at least ``min_files`` of them.
+        min_files: how many small files are worth a rewrite.
+        deleted_share: files of whose rows at least this share is removed are rewritten.
+    """
+
+    small_file_bytes: int = 16 * 1024 * 1024
+    min_files: int = 8
+    deleted_share: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What the compaction of one table did."""
+
+    table: TableName
+    snapshot: int
+    files_before: int
+    files_after: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReport:
+    """What maintenance did.
+
+    Attributes:
+        compacted: tables whose files were rewritten; a table that changed meanwhile is left for the next time.
+        expired: how many snapshots were forgotten.
+        removed: how many files that no snapshot needs were removed, with their size in ``removed_bytes``.
+        orphans: how many of them no commit had ever named.
+        waiting: how many files wait for their grace period to end.
+        missing: files that the catalog needs and that are not there; always empty unless somebody removed them.
+    """
+
+    compacted: tuple[Compacted, ...] = ()
+    expired: int = 0
+    removed: int = 0
+    removed_bytes: int = 0
+    orphans: int = 0
+    waiting: int = 0
+    missing: tuple[str, ...] = ()
+
+    def having(self, compacted: tuple[Compacted, ...], expired: int) -> MaintenanceReport:
+        """Return the report with what happened before the sweep."""
+        return replace(self, compacted=compacted, expired=expired)
+
+
+# --- compaction ----------------------------------------------------------------------------------------------------
+
+
+def chosen(listed: FileList, rule: CompactionRule) -> tuple[DataFile, ...]:
+    """Return the files of a table that a rule rewrites."""
+    holey = {file.id for file in listed.files if file.deleted and file.deleted >= rule.deleted_share * file.rows}
+    small = {file.id for file in listed.files if file.bytes < rule.small_file_bytes}
+    if len(small) < max(rule.min_files, 2):
+        small = set()
+    return tuple(file for file in listed.files if file.id in holey | small)
+
+
+def stage_rewrite(connection: Connection, session: Session, listed: FileList, ended: tuple[DataFile, ...]) -> Rewrite:
+    """Write the live rows of some files into new ones."""
+    part = replace(listed, files=ended)
+    unknown = _without_statistics(connection, part)
+    staged = session.stage_rows(listed.schema, f"SELECT * FROM {read_sql(part)}", no_statistics=unknown)
+    reach(Failpoint.MAINTAIN_AFTER_STAGE)
+    assert listed.table_id is not None  # noqa: S101 - a list read from the catalog has it
+    return Rewrite(listed.table, listed.table_id, listed.schema, ended, staged.files)
+
+
+def _without_statistics(connection: Connection, part: FileList) -> frozenset[str]:
+    """Return the columns of which a file keeps no statistics: a rewrite must not bring them back."""
+    rows = connection.execute(
+        "SELECT data_file_id, column_id FROM lake.ducklake_file_column_stats WHERE data_file_id = ANY(%s)",
+        [[file.id for file in part.files]],
+    ).fetchall()
+    known = set(rows)
+    written = {
+        (file.id, leaf.id)
+        for file in part.files
+        for leaf in replace(part.schema, columns=file.columns).leaves().values()
+    }
+    unknown = {column for _, column in written - known}
+    return frozenset(path[0] for path, leaf in part.schema.leaves().items() if leaf.id in unknown)
+
+
+# --- expiry --------------------------------------------------------------------------------------------------------
+
+_ENDED_FILES = """
+WITH gone AS (
+    DELETE FROM lake.{kind} f USING lake.ducklake_table t, lake.ducklake_schema s
+    WHERE f.end_snapshot <= %(first)s AND t.table_id = f.table_id AND s.schema_id = t.schema_id
+    RETURNING f.{number} AS number,
+        CASE WHEN f.path_is_relative THEN s.path || t.path || f.path ELSE f.path END AS path,
+        f.path_is_relative AS relative
+), noted AS (
+    INSERT INTO lake.ducklake_files_scheduled_for_deletion SELECT number, path, relative, %(now)s FROM gone
+)
+SELECT number FROM gone
+"""
+
+
+def expire(connection: Connection, *, keep: timedelta, now: datetime, protect: Sequence[int]) -> int:
+    """Forget snapshots older than ``keep``, in the transaction of ``connection``; return how many.
+
+    The newest stays, and so does everything from the first protected one on. Files that only forgotten snapshots need
+    are noted for removal.
+    """
+    lock_order(connection)
+    young, newest, oldest = one(
+        connection,
+        """SELECT min(snapshot_id) FILTER (WHERE snapshot_time >= %s), max(snapshot_id), min(snapshot_id)
+        FROM lake.ducklake_snapshot""",
+        [now - keep],
+    )
+    first = min([newest if young is None else young, newest, *protect])
+    if first <= oldest:
+        return 0
+    values = {"first": first, "now": now}
+    gone = connection.execute("DELETE FROM lake.ducklake_snapshot WHERE snapshot_id < %(first)s", values).rowcount
+    connection.execute("DELETE FROM lake.ducklake_snapshot_changes WHERE snapshot_id < %(first)s", values)
+    _expire_files(connection, values)
+    _expire_tables(connection, values)
+    connection.execute("DELETE FROM lake.metalayer_commit WHERE snapshot_id < %(first)s", values)
+    # The last change of each kind says since when a table is as it is: it outlives its snapshot.
+    connection.execute(
+        """DELETE FROM lake.metalayer_change c WHERE snapshot_id < %(first)s AND EXISTS (
+            SELECT FROM lake.metalayer_change later WHERE later.table_id = c.table_id AND later.kind = c.kind
+            AND later.snapshot_id > c.snapshot_id AND later.snapshot_id <= %(first)s)""",
+        values,
+    )
+    return gone
+
+
+def _expire_files(connection: Connection, values: Mapping[str, object]) -> None:
+    query = _ENDED_FILES.format(kind="ducklake_data_file", number="data_file_id")
+    ended = [number for (number,) in connection.execute(query, values).fetchall()]
+    connection.execute(_ENDED_FILES.format(kind="ducklake_delete_file", number="delete_file_id"), values)
+    connection.execute("DELETE FROM lake.ducklake_file_column_stats WHERE data_file_id = ANY(%s)", [ended])
+
+
+def _expire_tables(connection: Connection, values: Mapping[str, object]) -> None:
+    """Forget tables and views that no kept snapshot has. Columns of living tables stay: old files are read by them."""
+    rows = connection.execute(
+        "DELETE FROM lake.ducklake_table WHERE end_snapshot <= %(first)s RETURNING table_id", values
+    ).fetchall()
+    tables = [table_id for (table_id,) in rows]
+    for name, key in (
+        ("ducklake_column", "table_id"),
+        ("ducklake_tag", "object_id"),
+        ("ducklake_column_tag", "table_id"),
+        ("ducklake_table_stats", "table_id"),
+        ("ducklake_table_column_stats", "table_id"),
+        ("ducklake_schema_versions", "table_id"),
+        ("metalayer_change", "table_id"),
+    ):
+        connection.execute(f"DELETE FROM lake.{name} WHERE {key} = ANY(%s)", [tables])
+    for name in ("ducklake_view", "ducklake_tag", "ducklake_column_tag"):
+        connection.execute(f"DELETE FROM lake.{name} WHERE end_snapshot <= %(first)s", values)
+
+
+# --- removal -------------------------------------------------------------------------------------------------------
+
+
+def sweep(
+    connection: Connection, settings: LakeSettings, *, grace: timedelta, now: datetime, orphan_age: timedelta
+) -> MaintenanceReport:
+    """Remove noted files whose grace period is over and files that no commit ever named; look for missing ones."""
+    if orphan_age < LEAST_ORPHAN_AGE:
+        raise UsageError(
+            f"Files that no commit names may not be removed after {orphan_age}: a run may still be writing them.",
+            hint="Give an age of a day or more, and more than the longest run takes.",
+        )
+    data = Path(settings.data)
+    # Files are looked at before the catalog is: one that is committed in between is seen there.
+    present = _present(data)
+    named, noted = _named(connection, data), _noted(connection, data)
+    old = now - orphan_age
+    orphans = [
+        path for path, (_, time) in present.items() if path not in named | noted.keys() and time < old.timestamp()
+    ]
+    due = [path for path, since in noted.items() if since <= now - grace and path not in named]
+    reach(Failpoint.MAINTAIN_BEFORE_REMOVE)
+    for path in (*orphans, *due):
+        path.unlink(missing_ok=True)
+    _forget(connection, data, due)
+    removed = [path for path in (*orphans, *due) if path in present]
+    return MaintenanceReport(
+        removed=len(removed),
+        removed_bytes=sum(present[path][0] for path in removed),
+        orphans=len(orphans),
+        waiting=len(noted) - len(due),
+        missing=tuple(sorted(str(path) for path in named if path not in present and not path.is_file())),
+    )
+
+
+def _present(data: Path) -> dict[Path, tuple[int, float]]:
+    """Return the files that we may have written, each with its size and its time."""
+    found = {}
+    for layer in Layer:
+        for path in (data / layer.value).glob("*/*.parquet"):
+            if _OURS.fullmatch(path.name):
+                status = path.stat()
+                found[path] = (status.st_size, status.st_mtime)
+    return found
+
+
+def _named(connection: Connection, data: Path) -> set[Path]:
+    """Return the files that the catalog needs."""
+    rows = connection.execute(
+        """SELECT CASE WHEN f.path_is_relative THEN s.path || t.path || f.path ELSE f.path END
+        FROM (SELECT table_id, path, path_is_relative FROM lake.ducklake_data_file
+            UNION ALL SELECT table_id, path, path_is_relative FROM lake.ducklake_delete_file) f
+        JOIN (SELECT DISTINCT table_id, schema_id, path FROM lake.ducklake_table) t USING (table_id)
+        JOIN lake.ducklake_schema s USING (schema_id)"""
+    ).fetchall()
+    return {data / path for (path,) in rows}
+
+
+def _noted(connection: Connection, data: Path) -> dict[Path, datetime]:
+    rows = connection.execute("SELECT path, schedule_start FROM lake.ducklake_files_scheduled_for_deletion").fetchall()
+    return {data / path: since for path, since in rows}
+
+
+def _forget(connection: Connection, data: Path, removed: Sequence[Path]) -> None:
+    texts = [str(path) for path in removed] + [
+        str(path.relative_to(data)) for path in removed if path.is_relative_to(data)
+    ]
+    connection.execute("DELETE FROM lake.ducklake_files_scheduled_for_deletion WHERE path = ANY(%s)", [texts])
