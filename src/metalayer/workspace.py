@@ -334,6 +334,17 @@ class Workspace:
         """Return the newest runs."""
         return facts.runs(self.metastore.connection, limit=limit)
 
+    def run_row(self, run_id: str) -> facts.RunRow:
+        """Return one run.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        found = facts.runs(self.metastore.connection, limit=1, run_id=run_id)
+        if not found:
+            raise UsageError(f"There is no run '{run_id}'.", hint="`metalayer history` lists the runs.")
+        return found[0]
+
     def run_tasks(self, run_id: str) -> tuple[dict[str, object], ...]:
         """Return the tasks of one run."""
         return facts.run_tasks(self.metastore.connection, run_id)
@@ -364,8 +375,21 @@ class Workspace:
         return self.query(f"SELECT * FROM {name}{where}", limit=limit)
 
     def replay(self, table: TableName) -> RunResult:
-        """Judge a table's quarantined rows again; those that come good move into the table in the same commit."""
-        return self.run(str(table), refresh=True, command="quarantine replay")
+        """Judge a table's quarantined rows again; those that come good move into the table in one commit.
+
+        A source's rows move first, then what is downstream is brought up to date; a derived table is computed again.
+        """
+        model = self.project.model(table)
+        if not model.is_source:
+            return self.run(str(model.name), refresh=True, command="quarantine replay")
+        from metalayer.build.kinds import Site  # noqa: PLC0415 - the engine is imported when there is work
+        from metalayer.build.replay import replay  # noqa: PLC0415
+
+        state = self.lake.state()
+        with self.lake.session(state.snapshot) as session:
+            site = Site(session, state, self._relations(state, session), self._shop([]).context)
+            replay(model, site, self.lake)
+        return self.run(f"{model.name}+", command="quarantine replay")
 
     # Care
 

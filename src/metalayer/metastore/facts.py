@@ -410,15 +410,16 @@ def record_events(connection: Connection, events: Iterable[Event]) -> None:
         )
 
 
-def runs(connection: Connection, *, limit: int = 20) -> tuple[RunRow, ...]:
-    """Return the newest runs, newest first."""
+def runs(connection: Connection, *, limit: int = 20, run_id: str | None = None) -> tuple[RunRow, ...]:
+    """Return the newest runs, newest first; only the one with ``run_id`` where it is given."""
     rows = connection.execute(
         """
         SELECT run_id, environment, state, command, selection, user_name, host, pid, started_at, finished_at,
                snapshot_id, report
-        FROM metalayer.run ORDER BY started_at DESC, run_id DESC LIMIT %s
+        FROM metalayer.run WHERE %(run)s::text IS NULL OR run_id = %(run)s
+        ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s
         """,
-        (limit,),
+        {"run": run_id, "limit": limit},
     ).fetchall()
     return tuple(RunRow(row[0], row[1], State(str(row[2])), *row[3:]) for row in rows)  # type: ignore[arg-type]
 
