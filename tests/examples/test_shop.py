@@ -98,7 +98,7 @@ def test_a_quarantined_line_names_its_file_and_line(shop: Workspace) -> None:
     line = next(row for row in waiting if row["description"] == "mouldy, thrown away.")
     assert line["quantity"] == -2600
     assert line["file"] == "data/2011-01-10.csv.gz"
-    assert isinstance(line["file_line"], int)
+    assert line["file_line"] == 700
 
 
 def test_the_data_is_shipped_with_its_licence() -> None:
