@@ -284,7 +284,8 @@ def widens(old: DataType, new: DataType) -> bool:
 class Column:
     """A column of a table: its name and type, and what people say about it.
 
-    ``type`` is None where a declaration names a column without its type (the query decides).
+    ``type`` is None where a declaration names a column without its type (the query decides). ``source_name`` is what
+    the source calls the column, where that differs (``from:`` in a declaration); it is no part of what the column is.
     """
 
     name: str
@@ -292,6 +293,7 @@ class Column:
     nullable: bool = True
     description: str = ""
     tags: tuple[str, ...] = field(default=())
+    source_name: str = field(default="", compare=False)
 
 
 Schema = tuple[Column, ...]

@@ -1,16 +1,17 @@
 """Sources: places outside that records come from, and what they hand over.
 
-A source is a few methods (`Source`): check, read, acknowledge. A batch is SQL that the engine runs itself, so that no row passes through Python.
+A source is a few methods (`Source`): check, read, acknowledge. A batch is SQL that the engine runs itself, so that no
+row passes through Python.
 A cursor is a mapping of parts to positions: a file source has a part for each file, a change stream has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from metalayer.core.schema import Column
+from metalayer.core.schema import Column, DriftPolicy
 
 Position = Mapping[str, object]
 """Where a part stands, as a JSON object; its meaning is the source's own."""
@@ -36,6 +37,10 @@ class Part:
     rows: str
     supersedes: bool = False
     reason: str = "new"
+
+    def aside(self, reason: str) -> SetAside:
+        """Return the part as one that cannot be read, so that it is tried again when it or its declaration changes."""
+        return SetAside(self.name, {**self.position, "aside": True}, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class Batch:
             count, which the account is held against.
         cleanup: statements to run afterwards.
         already: parts whose content was loaded before under another name: they are recorded, not loaded again.
+        touched: parts whose content is what was loaded, only their positions move: nothing is superseded.
         already_rows: records that the reader met and skipped because they were loaded before (counted in ``read``).
         drift: what differs from the declaration, as sentences ("new column 'discount' (double)").
     """
@@ -75,6 +81,7 @@ class Batch:
     read: str | None = None
     cleanup: tuple[str, ...] = ()
     already: tuple[SetAside, ...] = ()
+    touched: tuple[SetAside, ...] = ()
     already_rows: int = 0
     drift: tuple[str, ...] = ()
 
@@ -127,3 +134,23 @@ class Source(Protocol):
     def acknowledge(self, cursor: Cursor) -> None:
         """Tell the source what is committed, after it is."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceType:
+    """A kind of source: what a declaration may say of it, and how it is opened.
+
+    Attributes:
+        name: what stands under ``type:``.
+        options: a frozen dataclass: its fields are the keys that a declaration may have beside those of every table.
+        open: makes the source from its options, the table's columns (declared, then those that joined it later), the
+            project's root and the policy for columns that are not known.
+        file: whether its parts are files, so that each table has a ``__current`` even without a key.
+        tables: whether one declaration may hold several tables.
+    """
+
+    name: str
+    options: type
+    open: Callable[[Any, tuple[Column, ...], str, DriftPolicy], Source]
+    file: bool = False
+    tables: bool = False

@@ -1,0 +1,192 @@
+"""Delimited text (CSV, TSV) as SQL: one scan reads every value as text, casts it, and keeps what does not fit.
+
+Lines that are no record of the file's shape go to the engine's rejects tables; `rejects` and `read` say what was there.
+Nothing here runs a query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metalayer.core.names import literal, quote
+from metalayer.core.schema import VARCHAR, Column, DataType
+from metalayer.sources.casting import cast, is_text
+from metalayer.sources.dialect import TextDialect, engine_encoding
+from metalayer.sources.header import compression_of
+from metalayer.sources.listing import engine_path
+
+REJECTS = "metalayer_rejects"
+SCANS = "metalayer_scans"
+_NEVER = "\x01\x02"
+"""Stands where a dialect has no text that means NULL: the engine needs one, and this occurs in no file of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column of the table, and where a file has it.
+
+    Attributes:
+        name: the column.
+        type: its type.
+        place: its place in the file, from 0; None where the file has no such column.
+    """
+
+    name: str
+    type: DataType
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A delimited file whose shape is known.
+
+    Attributes:
+        path: where it lies.
+        width: how many columns it has.
+        passed: how many records stand before its data.
+        fields: the table's columns.
+        extras: headers and places of columns whose values are rescued as they are.
+    """
+
+    path: str
+    width: int
+    passed: int
+    fields: tuple[Field, ...]
+    extras: tuple[tuple[str, int], ...] = ()
+
+
+def scan(file: TextFile, dialect: TextDialect, delimiter: str, *, keep_rejects: bool = True) -> str:
+    """Return the table function that reads a file's values as texts ``c0``, ``c1`` and so on."""
+    options = {
+        "auto_detect": "false",
+        "header": "false",
+        "skip": str(file.passed),
+        "columns": "{" + ", ".join(f"'c{place}': 'VARCHAR'" for place in range(file.width)) + "}",
+        "delim": literal(delimiter),
+        "quote": literal(dialect.quote),
+        "escape": literal(dialect.escape if dialect.quote else ""),
+        "encoding": literal(engine_encoding(dialect.encoding)),
+        "compression": literal(compression_of(file.path, dialect.compression)),
+        "nullstr": "[" + ", ".join(literal(text) for text in dialect.nulls or (_NEVER,)) + "]",
+    }
+    if dialect.comment:
+        options["comment"] = literal(dialect.comment)
+    if keep_rejects:
+        options |= {
+            "store_rejects": "true",
+            "rejects_table": literal(REJECTS),
+            "rejects_scan": literal(SCANS),
+            "rejects_limit": "0",
+        }
+    else:
+        options["ignore_errors"] = "true"
+    settings = ", ".join(f"{name} = {value}" for name, value in options.items())
+    return f"read_csv({literal(engine_path(file.path))}, {settings})"
+
+
+def text_of(place: int, dialect: TextDialect, type_: DataType | None = None) -> str:
+    """Return the text at a place; where an empty text is a value, it is none for a type that is not text."""
+    column = quote(f"c{place}")
+    empty_is_value = "" not in dialect.nulls and type_ is not None and not is_text(type_)
+    return f"nullif({column}, '')" if empty_is_value else column
+
+
+def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -> str:
+    """Return one SELECT with the table's columns, ``_position`` and ``_rescued``.
+
+    ``counter`` is a sequence that counts the records as they leave the reader, apart from all that comes after.
+    """
+    typed, names, rescued = [], [], []
+    for number, item in enumerate(file.fields):
+        if item.place is None:
+            names.append(f"CAST(NULL AS {item.type}) AS {quote(item.name)}")
+            continue
+        text = text_of(item.place, dialect, item.type)
+        if is_text(item.type):
+            names.append(f"{text} AS {quote(item.name)}")
+            continue
+        typed.append(f"{cast(text, item.type, dialect)} AS t{number}")
+        names.append(f"t{number} AS {quote(item.name)}")
+        rescued.append((item.name, text, f"({text} IS NOT NULL AND t{number} IS NULL)"))
+    rescued += [(label, quote(f"c{place}"), f"{quote(f'c{place}')} IS NOT NULL") for label, place in file.extras]
+    position = f"row_number() OVER () + ({file.passed} + 0 * nextval({literal(counter)})) AS _position"
+    return (
+        f"SELECT {', '.join([*names, '_position', rescue(rescued)])}\n"
+        f"FROM (SELECT {', '.join(['*', *typed, position])}\n"
+        f"FROM {scan(file, dialect, delimiter)})"
+    )
+
+
+def nothing(fields: Sequence[Field]) -> str:
+    """Return the SELECT of a file without a record: no rows, of the same shape."""
+    nulls = [f"CAST(NULL AS {item.type}) AS {quote(item.name)}" for item in fields]
+    return f"SELECT {', '.join([*nulls, 'CAST(NULL AS bigint) AS _position', rescue(())])} WHERE false"
+
+
+def rescue(items: Sequence[tuple[str, str, str]]) -> str:
+    """Return ``_rescued``: a JSON object of what did not fit; each item is a name, a text and when to keep it."""
+    if not items:
+        return "CAST(NULL AS json) AS _rescued"
+    any_of = " OR ".join(condition for _, _, condition in items)
+    members = ", ".join(
+        f"CASE WHEN {condition} THEN {literal(json.dumps(name, ensure_ascii=False) + ':')} || to_json({text}) END"
+        for name, text, condition in items
+    )
+    return f"CASE WHEN {any_of} THEN CAST('{{' || concat_ws(',', {members}) || '}}' AS json) END AS _rescued"
+
+
+def prepare(counters: Sequence[str]) -> tuple[str, ...]:
+    """Return the statements that make room for rejects and counts."""
+    return (*cleanup(()), *(f"CREATE OR REPLACE TEMP SEQUENCE {quote(counter)}" for counter in counters))
+
+
+def cleanup(counters: Sequence[str]) -> tuple[str, ...]:
+    """Return the statements that remove what `prepare` and the scans made."""
+    return (
+        f"DROP TABLE IF EXISTS {quote(REJECTS)}",
+        f"DROP TABLE IF EXISTS {quote(SCANS)}",
+        *(f"DROP SEQUENCE IF EXISTS {quote(counter)}" for counter in counters),
+    )
+
+
+def rejects(parts: Sequence[tuple[str, str]]) -> str:
+    """Return the SELECT of lines that were no records; ``parts`` are pairs of a part's name and its file's path."""
+    values = ", ".join(f"({literal(name)}, {literal(path)})" for name, path in parts)
+    found = "CAST(regexp_extract(error_message, 'Found: (\\d+)', 1) AS bigint)"
+    wanted = "any_value(regexp_extract(error_message, 'Columns: (\\d+)', 1))"
+    reasons = (
+        ("INVALID ENCODING", "'bytes that are not valid in the pinned encoding'"),
+        ("UNQUOTED VALUE", "'a quote that is not closed, or text behind a closing quote'"),
+        ("LINE SIZE OVER MAXIMUM", "'the record is longer than 2 MB'"),
+        ("MISSING COLUMNS", f"'too few values: ' || min({found}) || ' instead of ' || {wanted}"),
+        ("TOO MANY COLUMNS", f"'too many values: ' || max({found}) || ' instead of ' || {wanted}"),
+    )
+    words = ", ".join(f"CASE WHEN bool_or(error_type = '{kind}') THEN {text} END" for kind, text in reasons)
+    return (
+        "SELECT parts.name AS _source, CAST(line AS bigint) AS line, any_value(csv_line) AS text,\n"
+        f"coalesce(nullif(concat_ws('; ', {words}), ''), any_value(error_message)) AS reason\n"
+        f"FROM {quote(REJECTS)} JOIN {quote(SCANS)} USING (scan_id, file_id)\n"
+        f"JOIN (VALUES {values}) AS parts(name, path) ON parts.path = file_path\n"
+        "GROUP BY parts.name, line"
+    )
+
+
+def read(parts: Sequence[tuple[str, str, str]]) -> str:
+    """Return the SELECT of what the reader counted; ``parts`` are a part's name, its file's path and its counter."""
+    values = ", ".join(f"({literal(name)}, {literal(counter)})" for name, _, counter in parts)
+    lost = rejects([(name, path) for name, path, _ in parts])
+    return (
+        f"SELECT parts.name, coalesce(any_value(last_value), 0) + count(lost.line)\n"
+        f"FROM (VALUES {values}) AS parts(name, counter)\n"
+        "LEFT JOIN duckdb_sequences() AS counted ON counted.sequence_name = parts.counter AND counted.temporary\n"
+        f"LEFT JOIN ({lost}) AS lost ON lost._source = parts.name GROUP BY parts.name"
+    )
+
+
+def columns_of(fields: Sequence[Column], places: Sequence[int | None]) -> tuple[Field, ...]:
+    """Return the table's columns with their places; a column without a declared type is read as text."""
+    return tuple(
+        Field(column.name, column.type or VARCHAR, place) for column, place in zip(fields, places, strict=True)
+    )

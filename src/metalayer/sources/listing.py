@@ -1,0 +1,138 @@
+"""Which files a declaration means: found by name, known by size, time and content.
+
+Only names, stats and bytes for hashing are read here; nothing is parsed.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metalayer.core.errors import SourceError, SourceUnavailableError
+
+_MAGIC = re.compile(r"[*?\[]")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Found:
+    """A file as it lies there.
+
+    Attributes:
+        name: its path relative to the project, with forward slashes; the part of the cursor.
+        path: where the engine finds it.
+        size: in bytes.
+        mtime_ns: when it was last written, in nanoseconds.
+    """
+
+    name: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+def find(patterns: Sequence[str], root: str, suffixes: Sequence[str]) -> tuple[Found, ...]:
+    """Return the files that the patterns mean, each once, sorted by name.
+
+    A pattern is a file, a directory (all files of the type in it, at any depth) or a glob with ``*``, ``?``, ``[]`` and
+    ``**``. Names that begin with ``.`` or ``_`` are passed over unless the pattern names them.
+
+    Raises:
+        SourceError: a file, or the directory in which a pattern looks, does not exist.
+        SourceUnavailableError: a directory cannot be read now.
+    """
+    found: dict[str, Found] = {}
+    for pattern in patterns:
+        for path in _paths(pattern, root, suffixes):
+            try:
+                stat = Path(path).stat()
+            except FileNotFoundError:
+                continue  # it went away while we looked, or is a link to nothing: the next look sees it
+            except OSError as error:
+                raise SourceUnavailableError(
+                    f"'{path}' cannot be looked at: {error.strerror}.", hint="Check the disk and the permissions."
+                ) from error
+            name = part_name(path, root)
+            found[name] = Found(name, path, stat.st_size, stat.st_mtime_ns)
+    return tuple(found[name] for name in sorted(found))
+
+
+def part_name(path: str, root: str) -> str:
+    """Return a path as the cursor knows it: relative to the project where it lies inside, with forward slashes."""
+    relative = os.path.relpath(path, root)
+    name = path if relative.startswith("..") else relative
+    return name.replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
+
+
+def _paths(pattern: str, root: str, suffixes: Sequence[str]) -> Iterator[str]:
+    whole = Path(os.path.normpath(Path(root, Path(pattern).expanduser())))
+    if whole.is_file():
+        yield str(whole)
+        return
+    if whole.is_dir():
+        for path in _walk(str(whole), ("**", "*"), (_identity(whole.stat()),)):
+            if path.lower().endswith(tuple(suffixes)):
+                yield path
+        return
+    steps = whole.parts
+    magic = next((place for place, step in enumerate(steps) if _MAGIC.search(step)), None)
+    base = Path(*steps[:magic])
+    if magic is None or not base.is_dir():
+        missing = "such file" if magic is None else f"directory '{base}'"
+        raise SourceError(
+            f"'{pattern}' does not exist: there is no {missing}.",
+            hint="Correct `path` (it is relative to the project's directory), or put the files there.",
+        )
+    yield from _walk(str(base), steps[magic:], (_identity(base.stat()),))
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
+
+
+def _walk(directory: str, steps: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Yield the files below a directory that the steps of a pattern lead to; a link to a directory above ends there."""
+    step, rest = steps[0], steps[1:]
+    deep = step == "**"
+    if deep and not rest:
+        rest = ("*",)
+    if deep:
+        yield from _walk(directory, rest, above)
+    fits = re.compile(fnmatch.translate(step)).match
+    try:
+        with os.scandir(directory) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise SourceUnavailableError(
+            f"The directory '{directory}' cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
+    for entry in found:
+        hidden = entry.name[0] in "._" and (deep or step[0] != entry.name[0])
+        if hidden or not (deep or fits(entry.name)):
+            continue
+        if not deep and not rest:
+            if entry.is_file():
+                yield entry.path
+        elif entry.is_dir():
+            identity = _identity(entry.stat())
+            if identity not in above:
+                yield from _walk(entry.path, steps if deep else rest, (*above, identity))
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file's bytes (with the processor's instructions for it, the fastest that is safe)."""
+    with Path(path).open("rb", buffering=0) as file:
+        hashed = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            hashed.update(chunk)
+    return hashed.hexdigest()
+
+
+def engine_path(path: str) -> str:
+    """Return an absolute path as the engine must read it so that no sign in it is taken for a pattern."""
+    return _MAGIC.sub(lambda sign: f"[{sign.group()}]", path)
