@@ -115,7 +115,12 @@ class EmbeddedServer:
 
     def leave(self) -> None:
         """Stop using the server; when this was its last user, its supervisor stops it. May be called twice."""
-        if self._clients is not None:
+        if self._clients is None:
+            return
+        try:
+            with contextlib.suppress(OSError):  # the directory was removed, and the server with it
+                _replace_supervisor(Path(self.directory))
+        finally:
             os.close(self._clients)
             self._clients = None
 
@@ -139,8 +144,9 @@ def _disk_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        what = "" if error.filename in {None, str(place)} else f" ({error.filename})"
         raise MetastoreError(
-            f"The embedded PostgreSQL cannot use the directory {place}: {error.strerror or error}.",
+            f"The embedded PostgreSQL cannot use the directory {place}: {error.strerror or error}{what}.",
             hint="Make the directory (and what is in it) yours and writable, on a local disk with some free space, "
             f"or {EXTERNAL}.",
         ) from error
@@ -263,6 +269,20 @@ def _start_error(place: Path, what: str, launched_at: int) -> MetastoreError:
     )
 
 
+def _replace_supervisor(place: Path) -> None:
+    """Give the server a new supervisor if its own was killed; whoever else is entering would do it as well."""
+    if _supervisor_lives(place):
+        return
+    with _opened(place / "lock") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        found = _postmaster(place)
+        if found is not None and _is_ours(found, place) and not _supervisor_lives(place):
+            _launch(place, found.socket_directory, adopted=found.pid)
+
+
 # --- starting ----------------------------------------------------------------------------------------------------
 
 
@@ -350,7 +370,7 @@ def _create(place: Path, binaries: Path) -> None:
     new.mkdir(mode=0o700)
     try:
         prefix = _as_owner(new, binaries)
-        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
+        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--wal-segsize=4", "--no-instructions"]
         _run([*prefix, str(binaries / "initdb"), "-D", str(new), "-U", USER, *options], place)
         single = [str(binaries / "postgres"), "--single", "-D", str(new), "template1"]
         _run([*prefix, *single], place, text=f"CREATE DATABASE {DATABASE};\n")
@@ -372,7 +392,7 @@ def _run(command: list[str], place: Path, text: str = "") -> None:
         check=False,
     )
     if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
-        tail = "\n".join((done.stderr + done.stdout).strip().splitlines()[-12:])
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise MetastoreError(
             f"The embedded PostgreSQL cannot be created in {place}. It said:\n{tail}",
             hint=f"Mend what the last lines name (often a full disk or missing rights) and try again, or {EXTERNAL}.",

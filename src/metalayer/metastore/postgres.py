@@ -23,6 +23,7 @@ from metalayer.metastore import embedded, migrations
 OLDEST_SERVER = 15
 APPLICATION = "metalayer"
 _CONNECT_TIMEOUT = 10
+_JOINS = 3  # an embedded server that is killed between joining and connecting is started again
 _LONGEST_APPLICATION_NAME = 63
 
 _SESSION = """
@@ -65,7 +66,14 @@ class Metastore:
         """
         if settings.url is not None:
             return cls(None, _parameters(settings.url))
-        server = embedded.EmbeddedServer.join(settings.directory)
+        for _ in range(_JOINS - 1):
+            with contextlib.suppress(MetastoreUnavailableError):
+                return cls._join(settings.directory)
+        return cls._join(settings.directory)
+
+    @classmethod
+    def _join(cls, directory: str) -> Self:
+        server = embedded.EmbeddedServer.join(directory)
         try:
             return cls(server, _embedded_parameters(server))
         except BaseException:

@@ -66,9 +66,10 @@ def nobody_left(clients: int, lock: int) -> bool:
     return True
 
 
-def stop(pid: int, alive: Callable[[], bool]) -> None:
+def stop(pid: int, alive: Callable[[], bool], *, at_once: bool = False) -> None:
     """End the server: first in order, after half a minute at once, at last by force (it recovers at its next start)."""
-    for number, patience in ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+    ways = ((signal.SIGINT, PATIENCE), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+    for number, patience in ways[1:] if at_once else ways:
         try:
             os.kill(pid, number)
         except ProcessLookupError:
@@ -84,6 +85,14 @@ def start(command: list[str], environment: dict[str, str]) -> int:
     """Start the server as a child that inherits only standard output and error (the server's log)."""
     defaults = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD]
     return os.posix_spawn(command[0], command, environment, setsigdef=defaults, setsigmask=[])
+
+
+def clear(socket_directory: str) -> None:
+    """Remove what a server killed by force leaves behind; no other can start while this process lives."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(socket_directory):  # noqa: PTH208 - as above
+            os.unlink(f"{socket_directory}/{name}")  # noqa: PTH108 - as above
+        os.rmdir(socket_directory)  # noqa: PTH106 - as above
 
 
 def opened(path: str) -> int:
@@ -108,7 +117,7 @@ def watch(directory: str, held: int, pid: int, alive: Callable[[], bool]) -> Non
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     while alive():
         if not is_same_file(f"{directory}/supervisor", held):  # removed or moved: nobody can come any more
-            os.kill(pid, signal.SIGQUIT)
+            stop(pid, alive, at_once=True)
             return
         if asked or nobody_left(clients, lock):
             stop(pid, alive)
@@ -132,8 +141,7 @@ def supervise(directory: str, socket_directory: str, adopted: int, command: list
 
     with contextlib.suppress(ChildProcessError, ProcessLookupError):  # it ended just before it was looked at
         watch(directory, held, pid, alive)
-    with contextlib.suppress(OSError):  # not empty: a server killed by force leaves its socket
-        os.rmdir(socket_directory)  # noqa: PTH106 - as above
+    clear(socket_directory)
 
 
 if __name__ == "__main__":
