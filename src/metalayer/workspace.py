@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from metalayer.core.source import Source
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
     from metalayer.metastore.postgres import Metastore
+    from metalayer.observability.doctor import Finding
     from metalayer.orchestration.execute import Shop
     from metalayer.project.environment import Settings
 
@@ -157,9 +158,9 @@ class Workspace:
     def _columns(self, state: LakeState) -> dict[TableName, tuple[object, ...]]:
         return {name: table.schema.public for name, table in state.tables.items()}
 
-    def _relations(self, state: LakeState, session: Session | None) -> Relations:
+    def _relations(self, state: LakeState, session: Session) -> Relations:
         def table(name: TableName) -> str | None:
-            if session is not None and (name in state.tables or session.is_staged(name)):
+            if name in state.tables or session.is_staged(name):
                 return session.relation_sql(name)
             return None
 
@@ -392,6 +393,14 @@ class Workspace:
         return self.run(f"{model.name}+", command="quarantine replay")
 
     # Care
+
+    def examine(self) -> Iterator[Finding]:
+        """Look at what the environment needs: disk, engine, database, lake, locks."""
+        from metalayer.observability.doctor import examine_environment  # noqa: PLC0415 - for the doctor only
+
+        return examine_environment(
+            self.settings.name, self.settings.data, metastore=lambda: self.metastore, lake=lambda: self.lake
+        )
 
     def maintain(self) -> MaintenanceReport:
         """Merge small files, forget old snapshots and remove files that nothing needs."""

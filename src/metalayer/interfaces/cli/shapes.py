@@ -1,0 +1,246 @@
+"""The shapes of the JSON that each command prints, as JSON Schema.
+
+docs/reference/json.md is made from them and the tests hold every output against them. A field is never renamed or
+dropped within a major version; new fields may appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metalayer.core.check import Action, Dimension, Outcome
+from metalayer.core.model import Kind
+from metalayer.core.names import Layer
+from metalayer.core.run import State, Strategy, TaskKind
+
+Shape = Mapping[str, object]
+
+
+def _object(description: str, /, **fields: Shape) -> Shape:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": dict(fields),
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def _list(items: Shape, description: str = "") -> Shape:
+    return {"type": "array", "items": items, **_said(description)}
+
+
+def _text(description: str = "") -> Shape:
+    return {"type": "string", **_said(description)}
+
+
+def _number(description: str = "") -> Shape:
+    return {"type": "number", **_said(description)}
+
+
+def _count(description: str = "") -> Shape:
+    return {"type": "integer", **_said(description)}
+
+
+def _truth(description: str = "") -> Shape:
+    return {"type": "boolean", **_said(description)}
+
+
+def _moment(description: str = "") -> Shape:
+    return {"type": "string", "format": "date-time", **_said(description)}
+
+
+def _one_of(values: type, description: str = "") -> Shape:
+    return {"enum": [str(item) for item in values], **_said(description)}  # type: ignore[attr-defined]
+
+
+def _maybe(shape: Shape) -> Shape:
+    """Return the shape or null."""
+    if isinstance(shape.get("type"), str) and "properties" not in shape:
+        return {**shape, "type": [shape["type"], "null"]}
+    said = shape.get("description", "")
+    return {"anyOf": [shape, {"type": "null"}], **_said(str(said))}
+
+
+def _said(description: str) -> dict[str, object]:
+    return {"description": description} if description else {}
+
+
+_TABLE = _text("layer.table")
+
+_INGEST_ACCOUNT = _object(
+    "of a load: read = loaded + quarantined + rejected + already_loaded",
+    read=_count("records that the reader met"),
+    loaded=_count("rows in the table"),
+    quarantined=_count("rows that failed a check and wait in the table's __quarantine"),
+    rejected=_count("lines that could not be parsed: they are in the table's __rejects"),
+    already_loaded=_count("records of content that was loaded before"),
+)
+_LANDING_ACCOUNT = _object(
+    "of a build: staged = published + unchanged + quarantined + collapsed, after = before - removed + published",
+    staged=_count("rows that the query yielded"),
+    published=_count("rows that were written"),
+    unchanged=_count("rows that were there already"),
+    quarantined=_count("rows that failed a check and wait in the table's __quarantine"),
+    collapsed=_count("rows that the key and order_by dropped"),
+    before=_count("rows of the table before"),
+    removed=_count("rows that left the table"),
+    after=_count("rows of the table now"),
+)
+_ACCOUNTING: Shape = {
+    "anyOf": [_INGEST_ACCOUNT, _LANDING_ACCOUNT, {"type": "null"}],
+    "description": "what became of the rows; null where none were worked on (a view, a failure, nothing changed)",
+}
+_FAILURE = _maybe(_object("why it failed", type=_text("the error's class"), message=_text(), hint=_text("the mend")))
+_CHECK_COUNTS = _object(
+    "how many checks came to what", passed=_count(), warned=_count(), quarantined=_count(), failed=_count("they block")
+)
+_RUN_TABLE = _object(
+    "a table that the run worked on",
+    table=_TABLE,
+    task=_one_of(TaskKind),
+    strategy=_one_of(Strategy, "how much of the table was computed"),
+    reason=_text("why it was worked on"),
+    state=_one_of(State),
+    seconds=_number(),
+    snapshot=_maybe(_count("the commit that holds its rows")),
+    accounting=_ACCOUNTING,
+    checks=_CHECK_COUNTS,
+    notes=_list(_text(), "what else happened: files set aside, new columns"),
+    failure=_FAILURE,
+)
+_UNCHANGED = _list(_object("", table=_TABLE, reason=_text()), "tables that needed nothing")
+_RUN = _object(
+    "one run",
+    run=_text("its id"),
+    state=_one_of(State),
+    environment=_text(),
+    snapshot=_maybe(_count("the publication's commit, else the last load's, else null")),
+    started_at=_moment(),
+    finished_at=_moment(),
+    report=_maybe(_text("the path of the HTML report")),
+    tables=_list(_RUN_TABLE),
+    unchanged=_UNCHANGED,
+)
+_PROBLEM = _object(
+    "",
+    message=_text(),
+    hint=_text("the mend"),
+    file=_text(),
+    line=_maybe(_count()),
+    column=_maybe(_count()),
+)
+_RUN_ROW = {
+    "run": _text("its id"),
+    "environment": _text(),
+    "state": _one_of(State),
+    "command": _text("the command that began it"),
+    "selection": _maybe(_text("what -s said")),
+    "user": _text(),
+    "host": _text(),
+    "started_at": _moment(),
+    "finished_at": _maybe(_moment()),
+    "snapshot": _maybe(_count()),
+    "report": _maybe(_text()),
+}
+_VERDICT = _object(
+    "what a check found",
+    table=_TABLE,
+    check=_text("its name"),
+    dimension=_one_of(Dimension),
+    on_fail=_one_of(Action),
+    outcome=_one_of(Outcome),
+    checked=_count("rows that were judged"),
+    failed=_count("rows that failed"),
+    sample=_list(_text(), "keys of up to five failing rows"),
+    observed=_maybe(_text("what a check of the whole table measured")),
+)
+_ROWS: Shape = {
+    "type": "array",
+    "description": "the rows, as objects by column",
+    "items": {"type": "object"},
+}
+
+SHAPES: Mapping[str, Shape] = {
+    "init": _object("", project=_text("its name"), directory=_text(), files=_list(_text(), "what was written")),
+    "demo": _object(
+        "",
+        directory=_text(),
+        runs=_list(_RUN, "the first load, a run with nothing new, the run after new files came"),
+        report=_maybe(_text("the path of the last run's report")),
+    ),
+    "validate": _object(
+        "exit code 0 where valid, else 2",
+        valid=_truth(),
+        project=_maybe(_text("its name")),
+        tables=_list(
+            _object(
+                "",
+                table=_TABLE,
+                layer=_one_of(Layer),
+                kind=_one_of(Kind),
+                source=_maybe(_text("the type of a bronze table's source")),
+                key=_list(_text()),
+                inputs=_list(_TABLE),
+                checks=_list(_text(), "their names"),
+                file=_text(),
+            )
+        ),
+        problems=_list(_PROBLEM, "all mistakes"),
+        warnings=_list(_PROBLEM, "remarks that stop nothing"),
+    ),
+    "plan": _object(
+        "",
+        environment=_text(),
+        tasks=_list(
+            _object(
+                "",
+                table=_TABLE,
+                task=_one_of(TaskKind),
+                strategy=_one_of(Strategy),
+                reason=_text(),
+                after=_list(_TABLE, "tables of this plan that come first"),
+            )
+        ),
+        unchanged=_UNCHANGED,
+    ),
+    "run": _RUN,
+    "query": _ROWS,
+    "render": _object("", table=_TABLE, sql=_text()),
+    "history": _list(_object("a run, newest first", **_RUN_ROW)),
+    "history RUN_ID": _object(
+        "one run",
+        **_RUN_ROW,
+        tables=_list(
+            _object(
+                "",
+                table=_TABLE,
+                task=_one_of(TaskKind),
+                strategy=_one_of(Strategy),
+                reason=_text(),
+                state=_one_of(State),
+                seconds=_number(),
+                attempts=_count(),
+                snapshot=_maybe(_count()),
+                accounting=_ACCOUNTING,
+                notes=_list(_text()),
+                failure=_FAILURE,
+            )
+        ),
+        checks=_list(_VERDICT),
+    ),
+    "lineage": _object(
+        "",
+        of=_text("the table or column that was asked for"),
+        nodes=_list(_text("layer.table or layer.table.column")),
+        edges=_list(
+            _object(
+                "",
+                {"from": _text(), "to": _text()} and "",  # placeholder, replaced below
+            )
+        ),
+    ),
+    "quarantine list": _list(_object("", table=_TABLE, rows=_count("rows that wait"))),
+    "quarantine show": _ROWS,
+    "quarantine replay": _RUN,
+}

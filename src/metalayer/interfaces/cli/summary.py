@@ -1,0 +1,104 @@
+"""A run as text: what happened to each table, which checks found something, what failed and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from metalayer.core.check import Outcome, Verdict
+from metalayer.core.names import Layer
+from metalayer.core.run import IngestAccount, LandingAccount, RunResult, State, TaskResult
+from metalayer.interfaces.cli.answers import check_counts, total
+from metalayer.interfaces.cli.tables import Label, screen_width, table
+from metalayer.interfaces.cli.values import visible
+
+_ALWAYS = ("table", "what happened", "seconds")
+_HEADINGS = ("table", "what happened", "in", "out", "removed", "quarantined", "rejected", "rows", "checks", "seconds")
+_LAYERS = tuple(Layer)
+_COLORS = {State.DONE: "green", State.FAILED: "red", State.SKIPPED: "yellow"}
+
+
+def run_lines(result: RunResult) -> Iterator[str]:
+    """Yield the lines that tell a run; its report is not among them."""
+    results = sorted(result.results, key=lambda item: _LAYERS.index(item.task.table.layer))
+    if results:
+        yield from _table(results)
+        for item in results:
+            yield from _remarks(item)
+        if result.plan.unchanged:
+            yield f"unchanged: {', '.join(map(str, result.plan.unchanged))}"
+    if not any(_changed(item) for item in results) and result.state is State.DONE:
+        yield f"nothing changed ({len(result.plan.unchanged) + len(results)} tables looked at)"
+    for item in results:
+        yield from _failure(item)
+    seconds = (result.finished_at - result.started_at).total_seconds()
+    state = click.style(result.state.value, fg=_COLORS.get(result.state), bold=True)
+    snapshot = "" if result.snapshot is None else f", snapshot {result.snapshot}"
+    yield f"run {result.run_id}: {state}{snapshot}, {seconds:.1f} s"
+
+
+def _changed(result: TaskResult) -> bool:
+    return bool(result.accounts) or result.state is not State.DONE
+
+
+def _table(results: Sequence[TaskResult]) -> Iterator[str]:
+    rows = [dict(zip(_HEADINGS, _cells(item), strict=True)) for item in results]
+    shown = [name for name in _HEADINGS if name in _ALWAYS or any(row[name] not in {"", "0"} for row in rows)]
+    right = [name not in {"table", "what happened", "checks"} for name in shown]
+    texts = [[Label(row[name]) for name in shown] for row in rows]
+    yield from table(shown, texts, right=right, width=screen_width())
+
+
+def _cells(result: TaskResult) -> tuple[str, ...]:
+    account = total(result.accounts)
+    match account:
+        case IngestAccount():
+            counts = (account.read, account.loaded, 0, account.quarantined, account.rejected)
+            rows = ""
+        case LandingAccount():
+            counts = (account.staged, account.published, account.removed, account.quarantined, 0)
+            rows = f"{account.after:,}"
+        case None:
+            counts, rows = None, ""
+    numbers = ("", "", "", "", "") if counts is None else tuple(f"{number:,}" for number in counts)
+    return (str(result.task.table), _happened(result), *numbers, rows, _checks(result.verdicts), f"{result.seconds:.2f}")
+
+
+def _happened(result: TaskResult) -> str:
+    match result.state:
+        case State.DONE if result.accounts or not result.notes:
+            return f"{result.task.strategy}: {result.task.reason}"
+        case State.DONE:
+            return f"unchanged: {result.notes[0]}"
+        case _:
+            return f"{result.state}: {result.task.reason}"
+
+
+def _checks(verdicts: Sequence[Verdict]) -> str:
+    words = {"passed": "ok", "warned": "warned", "quarantined": "quarantined", "failed": "failed"}
+    return ", ".join(f"{count} {words[name]}" for name, count in check_counts(verdicts).items() if count)
+
+
+def _remarks(result: TaskResult) -> Iterator[str]:
+    """Yield what the table's files and checks brought up."""
+    name = result.task.table
+    if result.accounts:
+        for text in result.notes:
+            yield f"note: {name}: {visible(text)}"
+    for verdict in result.verdicts:
+        if verdict.outcome is Outcome.PASSED:
+            continue
+        seen = f", observed {visible(verdict.observed)}" if verdict.observed is not None else ""
+        sample = f" (such as {visible(', '.join(verdict.sample[:2]))})" if verdict.sample else ""
+        color = "red" if verdict.outcome is Outcome.BLOCKED else "yellow"
+        outcome = click.style(verdict.outcome.value, fg=color)
+        yield f"check: {name}: {verdict.check.name} {outcome} {verdict.failed:,} of {verdict.checked:,}{seen}{sample}"
+
+
+def _failure(result: TaskResult) -> Iterator[str]:
+    if result.failure is None:
+        return
+    state = click.style(result.state.value, fg=_COLORS.get(result.state), bold=True)
+    yield f"{state}: {result.task.table}: {visible(result.failure.message)}"
+    yield f"  mend: {visible(result.failure.hint)}"

@@ -1,0 +1,80 @@
+"""`metalayer history`: which runs there were, and what one of them did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+from metalayer.interfaces.cli.answers import Answer, recorded_task, recorded_verdicts, run_row_answer
+from metalayer.interfaces.cli.options import Call, verb
+from metalayer.interfaces.cli.printing import print_json, say
+from metalayer.interfaces.cli.tables import Label, screen_width, table
+from metalayer.interfaces.cli.values import visible
+
+
+@verb("history", examples=("metalayer history", "metalayer history r-20260301-120000-3f9a1c", "metalayer history -o json"))
+@click.argument("run_id", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many runs.")
+def command(call: Call, run_id: str | None, limit: int) -> None:
+    """List the newest runs, or tell what one run did: its tables and what its checks found."""
+    with call.open() as workspace:
+        if run_id is None:
+            rows = [run_row_answer(row) for row in workspace.history(limit)]
+            answer = {}
+        else:
+            rows = []
+            answer = run_row_answer(workspace.run_row(run_id))
+            answer["tables"] = [recorded_task(item) for item in workspace.run_tasks(run_id)]
+            answer["checks"] = recorded_verdicts(workspace.verdicts(run_id=run_id))
+    if call.json:
+        print_json(answer or rows)
+    elif answer:
+        _tell_run(answer)
+    else:
+        _tell_runs(rows)
+
+
+def _tell_runs(rows: Sequence[Answer]) -> None:
+    if not rows:
+        say("no run yet")
+        return
+    names = ("run", "state", "command", "selection", "snapshot", "user", "seconds")
+    texts = [
+        [Label("" if value is None else str(value)) for value in (*(row[name] for name in names[:-1]), _seconds(row))]
+        for row in rows
+    ]
+    for line in table(names, texts, right=[name in {"snapshot", "seconds"} for name in names], width=screen_width()):
+        say(line)
+
+
+def _seconds(row: Answer) -> str | None:
+    begun, ended = row["started_at"], row["finished_at"]
+    return None if ended is None else f"{(ended - begun).total_seconds():.1f}"  # type: ignore[operator]
+
+
+def _tell_run(answer: Answer) -> None:
+    for name in ("run", "state", "environment", "command", "selection", "user", "host", "started_at", "finished_at"):
+        if answer[name] is not None:
+            say(f"{name.replace('_', ' ')}: {answer[name]}")
+    tables: Sequence[Mapping[str, object]] = answer["tables"]  # type: ignore[assignment]
+    if tables:
+        say()
+        names = ("table", "state", "strategy", "reason", "seconds")
+        for line in table(names, [[Label(str(item[name])) for name in names] for item in tables], width=screen_width()):
+            say(line)
+    for item in tables:
+        failure = item["failure"]
+        if isinstance(failure, Mapping):
+            say(f"{item['state']}: {item['table']}: {visible(str(failure['message']))}")
+            say(f"  mend: {visible(str(failure['hint']))}")
+    checks: Sequence[Mapping[str, object]] = answer["checks"]  # type: ignore[assignment]
+    if checks:
+        say()
+        names = ("table", "check", "outcome", "failed", "checked", "dimension", "on_fail")
+        rows = [[Label(str(item[name])) for name in names] for item in checks]
+        right = [name in {"failed", "checked"} for name in names]
+        for line in table(names, rows, right=right, width=screen_width()):
+            say(line)
+    if answer["report"] is not None:
+        say(str(answer["report"]))

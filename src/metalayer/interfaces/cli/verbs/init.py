@@ -1,0 +1,1 @@
+"""`metalayer init`: a new project."""

@@ -1,0 +1,1 @@
+"""`metalayer source`: places outside that rows come from."""
