@@ -9,8 +9,8 @@ Importing this package imports SQLGlot, which costs about 0.1 s of CPU: `core` i
 
 from metalayer.core.sql.parse import SqlSyntaxError
 from metalayer.core.sql.query import Query, parse_query
-from metalayer.core.sql.resolve import Resolution, Schemas
-from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, ReferenceKind
+from metalayer.core.sql.resolve import Resolution
+from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, ReferenceKind, Schemas
 
 __all__ = [
     "ColumnProblem",

@@ -11,8 +11,8 @@ from metalayer.core.sql import canonical as canonical_form
 from metalayer.core.sql import rewrite as rewriting
 from metalayer.core.sql.parse import DUCKDB, Statement, parse_statement
 from metalayer.core.sql.references import places
-from metalayer.core.sql.resolve import Resolution, Schemas, resolve
-from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference
+from metalayer.core.sql.resolve import Resolution, resolve
+from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, Schemas
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -48,6 +48,12 @@ def table_of(node: exp.Table) -> TableName | None:
     return TableName(Layer(layer), node.name.lower()) if layer in _LAYERS else None
 
 
+def cte_of(node: exp.Table, visible: Container[str]) -> str | None:
+    """Return the visible CTE that a FROM item names, or None. ``recurring.x`` is the whole of a recursive ``x``."""
+    named = isinstance(node.this, exp.Identifier) and node.db.lower() in {"", "recurring"}
+    return node.name.lower() if named and node.name.lower() in visible else None
+
+
 def places(statement: Statement) -> tuple[Place, ...]:
     """Return every table, file and table function that is named, in the order of the text, without CTEs."""
     found = [_place(statement, node) for node in _tables(statement.tree)]
@@ -59,10 +65,8 @@ def _tables(root: exp.Expr) -> Iterator[exp.Table]:
     stack: list[tuple[exp.Expr, frozenset[str]]] = [(root, frozenset())]
     while stack:
         node, visible = stack.pop()
-        if isinstance(node, exp.Table):
-            named = isinstance(node.this, exp.Identifier) and not node.db
-            if not (named and node.name.lower() in visible):
-                yield node
+        if isinstance(node, exp.Table) and cte_of(node, visible) is None:
+            yield node
         with_ = node.args.get("with_")
         if isinstance(with_, exp.With):
             for cte in with_.expressions:

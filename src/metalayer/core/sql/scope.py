@@ -1,11 +1,11 @@
 """What names mean at a place of a query: relations with their fields, and how a name is looked up among them.
 
-Knows nothing of SQLGlot's trees: `resolve` reads those and asks here.
+Knows nothing of SQLGlot's trees: `expressions`, `sources` and `resolve` read those and ask here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from metalayer.core.lineage import ColumnSource, EdgeKind, strongest
@@ -37,7 +37,7 @@ def union(traces: Iterable[Trace]) -> Trace:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Columns that are there but not known by name: those of ``tables`` less ``excluded``, or for another ``reason``."""
+    """Columns that are there but not known by name, and why: those of ``tables`` less ``excluded``, or any others."""
 
     reason: str
     tables: tuple[TableName, ...] = ()
@@ -55,19 +55,35 @@ class Field:
     rest: Rest | None = None
 
 
+def unknown_star(reason: str, trace: Trace | None = None) -> Field:
+    """Return the field that stands for columns nobody can name here."""
+    return Field("*", Trace(trace.sources if trace is not None else (), reason), rest=Rest(reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a query yields, with the columns that decided which rows."""
+
+    fields: tuple[Field, ...]
+    influences: frozenset[ColumnSource] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """Something in a FROM clause under its alias (lower case, empty without).
 
-    ``table`` is set for a layer's table without an alias, which ``layer.table`` qualifies too. ``hidden`` columns
-    (lower case) were merged by USING: only a qualified name finds them. ``shape`` is the reason why a star over it
-    yields other columns than its fields.
+    Attributes:
+        table: set for a layer's table without an alias, which ``layer.table`` qualifies too.
+        hidden: columns (lower case) that USING merged into another relation's: only a qualified name finds them.
+        merged: what such a column became, on the relation that shows it.
+        shape: why a star over it yields other columns than its fields (PIVOT), else empty.
     """
 
     alias: str
     fields: tuple[Field, ...]
     table: TableName | None = None
     hidden: frozenset[str] = frozenset()
+    merged: Mapping[str, Field] = field(default_factory=dict, hash=False)
     shape: str = ""
 
     @property
@@ -80,6 +96,11 @@ class Relation:
         folded = name.lower()
         return next((entry for entry in self.fields if entry.rest is None and entry.name.lower() == folded), None)
 
+    def shown(self, name: str) -> Field | None:
+        """Return the field that an unqualified name surely finds."""
+        folded = name.lower()
+        return None if folded in self.hidden else self.merged.get(folded) or self.named(folded)
+
     def guessed(self, name: str) -> Field | None:
         """Return the field that an open relation must have if the query is right."""
         rests = [e.rest for e in self.fields if e.rest is not None and name.lower() not in e.rest.excluded]
@@ -91,35 +112,43 @@ class Relation:
         return None
 
     def star(self) -> tuple[Field, ...]:
-        """Return what ``*`` over it alone yields."""
+        """Return what ``alias.*`` yields."""
         if self.shape:
             everything = union(entry.trace for entry in self.fields).through(EdgeKind.EXPRESSION)
-            return (Field("*", Trace(everything.sources, self.shape), rest=Rest(self.shape)),)
+            return (unknown_star(self.shape, everything),)
         return self.fields
 
+    def shown_star(self) -> Iterator[Field]:
+        """Yield what an unqualified ``*`` takes from it."""
+        for entry in self.star():
+            folded = entry.name.lower()
+            if entry.rest is not None and self.hidden:
+                yield replace(entry, rest=replace(entry.rest, excluded=entry.rest.excluded | self.hidden))
+            elif folded not in self.hidden:
+                yield self.merged.get(folded, entry) if entry.rest is None else entry
 
-def base_table(alias: str, table: TableName, schema: Iterable[tuple[str, str | None]] | None) -> Relation:
+
+def base_table(alias: str, table: TableName, schema: Mapping[str, str | None] | None) -> Relation:
     """Return the relation of a layer's table: its columns where they are known, else one that stands for them."""
     own = table if not alias else None
     if schema is None:
         reason = f"the columns of {table} are not known"
         everything = Trace((ColumnSource(table, "*", EdgeKind.COPY),), reason)
         return Relation(alias or table.name, (Field("*", everything, rest=Rest(reason, (table,))),), own)
-    fields = tuple(Field(name, Trace((ColumnSource(table, name, EdgeKind.COPY),)), kind) for name, kind in schema)
-    return Relation(alias or table.name, fields, own)
+    fields = [Field(name, Trace((ColumnSource(table, name, EdgeKind.COPY),)), kind) for name, kind in schema.items()]
+    return Relation(alias or table.name, tuple(fields), own)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a look-up: the field, and how many of the name's parts it took (the rest are fields of a struct)."""
+    """The answer to a look-up: the field, and how many of the name's parts it took; the rest are fields of a struct."""
 
     field: Field
     parts: int
-    is_guess: bool = False
 
 
-class Ambiguous(Exception):  # noqa: N818 - a signal within the room, turned into a problem before it leaves
-    """Several relations have the column."""
+class AmbiguousError(Exception):
+    """Several relations have the column. Stays within this room, where it becomes a problem with its place."""
 
     def __init__(self, owners: Sequence[str]) -> None:
         super().__init__(*owners)
@@ -130,16 +159,29 @@ class Ambiguous(Exception):  # noqa: N818 - a signal within the room, turned int
 class Scope:
     """The names that are visible in one SELECT. Grows while its FROM clause is read, then asks its outer scope.
 
-    ``merged`` holds columns that USING made of both sides, ``aliases`` those of the SELECT list read so far.
-    ``lenient`` is set where a NATURAL join merges columns that are not known: nothing is ambiguous then.
+    Attributes:
+        ctes: what WITH names here, lower case.
+        aliases: the columns of the SELECT list read so far, which later ones may use.
+        windows: what named windows depend on.
+        influences: the columns found so far that decide which rows there are.
+        lenient: set where a NATURAL join merges columns that are not known: nothing is ambiguous then.
     """
 
     outer: Scope | None = None
+    ctes: Mapping[str, Output] = field(default_factory=dict)
     relations: list[Relation] = field(default_factory=list)
-    merged: dict[str, Field] = field(default_factory=dict)
     aliases: dict[str, Field] = field(default_factory=dict)
     windows: dict[str, Trace] = field(default_factory=dict)
+    influences: set[ColumnSource] = field(default_factory=set)
     lenient: bool = False
+
+    def inner(self, ctes: Mapping[str, Output] | None = None) -> Scope:
+        """Return an empty scope within this one."""
+        return Scope(self, self.ctes if ctes is None else ctes)
+
+    def note(self, trace: Trace, kind: EdgeKind) -> None:
+        """Record that columns decide which rows there are."""
+        self.influences.update(source for source in trace.through(kind).sources if source.column != "*")
 
     def chain(self) -> Iterator[Scope]:
         """Yield this scope and those around it."""
@@ -148,84 +190,68 @@ class Scope:
             yield scope
             scope = scope.outer
 
+    def around(self) -> list[Relation]:
+        """Return the relations of this scope and those around it, the nearest first."""
+        return [relation for scope in self.chain() for relation in scope.relations]
+
     @property
     def is_closed(self) -> bool:
         """Tell whether every column that is visible is known, so that another name is a mistake."""
-        return not any(relation.is_open for scope in self.chain() for relation in scope.relations)
+        return not any(relation.is_open for relation in self.around())
+
+    def visible(self) -> list[str]:
+        """Return every name that could have been meant, for "did you mean"."""
+        columns = [entry.name for relation in self.around() for entry in relation.fields if entry.rest is None]
+        return columns + [name for scope in self.chain() for name in scope.aliases]
+
+    def star(self) -> tuple[Field, ...]:
+        """Return what an unqualified ``*`` yields: columns merged by USING once, in the place of the left one."""
+        return tuple(entry for relation in self.relations for entry in relation.shown_star())
 
     def find(self, parts: Sequence[str]) -> Found | None:
         """Look a dotted name up: as DuckDB does, the qualified readings first, the nearest scope first.
 
         Raises:
-            Ambiguous: several relations of one scope have the column.
+            AmbiguousError: several relations of one scope have the column.
         """
-        steps: tuple[Callable[[Scope], Found | None], ...] = (
-            lambda scope: scope._qualified(parts),  # noqa: SLF001 - another scope of the same class
-            lambda scope: scope._exact(parts),  # noqa: SLF001 - as above
-        )
         for scope in self.chain():
-            for step in steps:
-                if found := step(scope):
-                    return found
-        return next((found for scope in self.chain() if (found := scope._guess(parts))), None)  # noqa: SLF001 - as above
+            if found := _qualified(scope, parts) or _sure(scope, parts):
+                return found
+        return next((found for scope in self.chain() if (found := _guess(scope, parts))), None)
 
-    def _qualified(self, parts: Sequence[str]) -> Found | None:
-        words = [part.lower() for part in parts]
-        for relation in self.relations:
-            if len(words) >= 3 and relation.table is not None and [*words[:2]] == str(relation.table).split("."):
-                if found := relation.named(words[2]) or relation.guessed(parts[2]):
-                    return Found(found, 3)
-        for relation in self.relations:
-            if len(words) >= 2 and relation.alias == words[0]:
-                if found := relation.named(words[1]) or relation.guessed(parts[1]):
-                    return Found(found, 2)
-        return None
 
-    def _exact(self, parts: Sequence[str]) -> Found | None:
-        name = parts[0].lower()
-        if name in self.merged:
-            return Found(self.merged[name], 1)
-        owners = [r for r in self.relations if name not in r.hidden and r.named(name) is not None]
-        if len(owners) > 1 and not self.lenient:
-            raise Ambiguous([relation.alias for relation in owners])
-        if owners and (found := owners[0].named(name)):
-            return Found(found, 1)
-        if name in self.aliases:
-            return Found(self.aliases[name], 1)
-        whole = next((relation for relation in self.relations if relation.alias == name), None)
-        if whole is not None and len(parts) == 1 and not self.open_relations():
-            return Found(Field(parts[0], union(e.trace for e in whole.fields).through(EdgeKind.EXPRESSION)), 1)
-        return None
+def _qualified(scope: Scope, parts: Sequence[str]) -> Found | None:
+    words = [part.lower() for part in parts]
+    for relation in scope.relations:
+        by_layer = relation.table is not None and words[:2] == str(relation.table).split(".")
+        if len(words) > 2 and by_layer and (found := relation.named(words[2]) or relation.guessed(parts[2])):
+            return Found(found, 3)
+    for relation in scope.relations:
+        by_alias = len(words) > 1 and relation.alias == words[0]
+        if by_alias and (found := relation.named(words[1]) or relation.guessed(parts[1])):
+            return Found(found, 2)
+    return None
 
-    def open_relations(self) -> list[Relation]:
-        """Return the relations that may have columns that are not known."""
-        return [relation for relation in self.relations if relation.is_open]
 
-    def _guess(self, parts: Sequence[str]) -> Found | None:
-        name = parts[0].lower()
-        able = [relation for relation in self.open_relations() if name not in relation.hidden]
-        candidates = [(r, found) for r in able if (found := r.guessed(parts[0])) is not None]
-        if len(candidates) > 1 and not self.lenient:
-            names = ", ".join(sorted(relation.alias or "a subquery" for relation, _ in candidates))
-            return Found(Field(parts[0], Trace((), f"it could be a column of any of {names}")), 1, is_guess=True)
-        return Found(candidates[0][1], 1, is_guess=True) if candidates else None
+def _sure(scope: Scope, parts: Sequence[str]) -> Found | None:
+    name = parts[0].lower()
+    found = [(relation, entry) for relation in scope.relations if (entry := relation.shown(name)) is not None]
+    if len(found) > 1 and not scope.lenient:
+        raise AmbiguousError([relation.alias for relation, _ in found])
+    if found:
+        return Found(found[0][1], 1)
+    if name in scope.aliases:
+        return Found(scope.aliases[name], 1)
+    whole = next((relation for relation in scope.relations if relation.alias == name), None)
+    if whole is not None and len(parts) == 1 and not any(relation.is_open for relation in scope.relations):
+        return Found(Field(parts[0], union(e.trace for e in whole.fields).through(EdgeKind.EXPRESSION)), 1)
+    return None
 
-    def visible(self) -> list[str]:
-        """Return every name that could have been meant, for "did you mean"."""
-        names = [entry.name for s in self.chain() for r in s.relations for entry in r.fields if entry.rest is None]
-        return names + [name for s in self.chain() for name in s.aliases]
 
-    def star(self) -> tuple[Field, ...]:
-        """Return what an unqualified ``*`` yields: columns merged by USING once, in the place of the left one."""
-        fields = []
-        for relation in self.relations:
-            for entry in relation.star():
-                folded = entry.name.lower()
-                if folded in relation.hidden:
-                    continue
-                if entry.rest is not None and relation.hidden:
-                    rest = replace(entry.rest, excluded=entry.rest.excluded | relation.hidden)
-                    fields.append(replace(entry, rest=rest))
-                else:
-                    fields.append(self.merged.get(folded, entry))
-        return tuple(fields)
+def _guess(scope: Scope, parts: Sequence[str]) -> Found | None:
+    able = [relation for relation in scope.relations if relation.is_open and parts[0].lower() not in relation.hidden]
+    candidates = [(relation, found) for relation in able if (found := relation.guessed(parts[0])) is not None]
+    if len(candidates) > 1 and not scope.lenient:
+        names = ", ".join(sorted(relation.alias or "a subquery" for relation, _ in candidates))
+        return Found(Field(parts[0], Trace((), f"it could be a column of any of {names}")), 1)
+    return Found(candidates[0][1], 1) if candidates else None

@@ -33,8 +33,13 @@ _CONDITIONS = (
     exp.NullSafeNEQ,
     exp.StartsWith,
 )
-_TEXTS = (exp.Lower, exp.Upper, exp.Trim)
-_NUMBERS_OF_ROWS = (exp.Count, exp.RowNumber, exp.Rank, exp.DenseRank)
+_FIXED: tuple[tuple[tuple[type[exp.Expr], ...], str], ...] = (
+    (_CONDITIONS, "boolean"),
+    ((exp.Lower, exp.Upper, exp.Trim), "varchar"),
+    ((exp.Count, exp.RowNumber, exp.Rank, exp.DenseRank), "bigint"),
+    ((exp.CurrentDate,), "date"),
+    ((exp.CurrentTimestamp,), "timestamptz"),
+)
 _SAME_AS_ARGUMENT = (exp.Max, exp.Min, exp.AnyValue, exp.First, exp.Last, exp.Paren, exp.Alias, exp.Filter, exp.Window)
 
 
@@ -47,29 +52,16 @@ def type_of(node: exp.Expr, column_type: ColumnType) -> str | None:
             return _written(node.to)
         case exp.Literal():
             return _literal(node)
-        case exp.Null():
-            return None
         case exp.Coalesce():
             return _same([node.this, *node.expressions], column_type)
         case exp.Case():
             branches = [branch.args["true"] for branch in node.args.get("ifs") or []]
             return _same([*branches, node.args.get("default")], column_type)
-        case exp.Sum():
-            return _sum(type_of(node.this, column_type)) if isinstance(node.this, exp.Expr) else None
-        case exp.CurrentDate():
-            return "date"
-        case exp.CurrentTimestamp():
-            return "timestamptz"
-        case _ if isinstance(node, _CONDITIONS):
-            return "boolean"
-        case _ if isinstance(node, _TEXTS):
-            return "varchar"
-        case _ if isinstance(node, _NUMBERS_OF_ROWS):
-            return "bigint"
-        case _ if isinstance(node, _SAME_AS_ARGUMENT) and isinstance(node.this, exp.Expr) and not node.expressions:
-            return type_of(node.this, column_type)
-        case _:
-            return None
+        case exp.Sum(this=exp.Expr()):
+            return _sum(type_of(node.this, column_type))
+    if isinstance(node, _SAME_AS_ARGUMENT) and isinstance(node.this, exp.Expr) and not node.expressions:
+        return type_of(node.this, column_type)
+    return next((fixed for classes, fixed in _FIXED if isinstance(node, classes)), None)
 
 
 def _written(to: exp.Expr) -> str | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from metalayer.core.names import TableName
+
+Schemas = Mapping[TableName, Mapping[str, str | None]]
+"""The columns of tables with their types, as far as they are known; a table that is missing is simply not known."""
 
 
 class ReferenceKind(StrEnum):
