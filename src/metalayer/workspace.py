@@ -18,7 +18,7 @@ from metalayer.build.context import RunContext, new_id
 from metalayer.core.errors import UsageError
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.model import Ingest, Model
-from metalayer.core.names import TableName, literal, quote
+from metalayer.core.names import TableName, literal, physical, quote
 from metalayer.core.project import Project
 from metalayer.core.run import Plan, RunResult, State
 from metalayer.core.source import Pending
@@ -151,7 +151,8 @@ class Workspace:
                 f"{model.name} has no source: it is built from other tables.",
                 hint="Name a bronze table; `metalayer source list` shows them.",
             )
-        return open_source(model, self.project.root)
+        table = self.lake.state().tables.get(physical(model.name, self.settings.name))
+        return open_source(model, self.project.root, () if table is None else table.schema.public)
 
     # Reading
 

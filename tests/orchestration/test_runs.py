@@ -287,6 +287,21 @@ def test_bronze_quarantine_takes_the_rows_that_fail(bench: Bench) -> None:
     assert [row["failed"] for row in warned] == [2]
 
 
+def test_a_replay_moves_what_came_good_from_a_source(bench: Bench) -> None:
+    text = "SELECT id, customer FROM bronze.orders__current"
+    declare(bench, source(checks=(check(Range(minimum=0), "amount"),)), sql("silver.orders", text))
+    bench.memory.parts["a"] = ["1, 'x', -1, NULL", "2, 'y', -20, NULL", "3, 'z', 3, NULL"]
+    run(bench)
+    orders = TableName.parse("bronze.orders")
+    assert bench.quarantined() == {orders: 2}
+    declare(bench, source(checks=(check(Range(minimum=-10), "amount"),)), sql("silver.orders", text))
+    assert bench.replay(orders).state is State.DONE
+    assert bench.quarantined() == {orders: 1}
+    assert rows(bench, "SELECT id FROM bronze.orders ORDER BY id") == [(1,), (3,)]
+    assert rows(bench, "SELECT id FROM silver.orders ORDER BY id") == [(1,), (3,)]
+    assert bench.replay(orders).snapshot is None
+
+
 def test_duplicates_of_a_key_collapse_by_order(bench: Bench) -> None:
     text = "SELECT id, customer, updated FROM bronze.orders__current"
     declare(bench, source(), sql("silver.orders", text, Kind.KEYED, key=("id",), order_by=("updated",)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,12 @@ from metalayer.core.model import Model
 from metalayer.core.names import TableName, literal, physical, quote
 from metalayer.core.run import IngestAccount
 from metalayer.core.schema import PROVENANCE, Schema
-from metalayer.core.source import Batch, SetAside, Source
+from metalayer.core.source import Batch, Source
 from metalayer.governance.relations import REJECTS_SCHEMA, Relations
 from metalayer.metastore import facts
 
 if TYPE_CHECKING:
-    from metalayer.lake import Lake, LakeState, Session, TableChange
+    from metalayer.lake import Lake, LakeState, Session, TableChange, ViewChange
     from metalayer.metastore.postgres import Metastore
 
 
@@ -41,11 +41,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Dock:
-    """What an ingestion works with."""
+    """What an ingestion works with. ``relations`` returns how names are read at a state of the lake."""
 
     lake: Lake
     metastore: Metastore
-    relations: Relations
+    relations: Callable[[LakeState, Session], Relations]
     context: RunContext
 
 
@@ -79,8 +79,7 @@ def _load_or_split(
         yield loaded
         return
     if len(batch.parts) == 1:
-        part = batch.parts[0]
-        aside = SetAside(part.name, part.position, failure.message)
+        aside = batch.parts[0].aside(failure.message)
         yield _load(model, replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside)), seen, dock)
         return
     for alone in source.split(batch):
@@ -91,7 +90,7 @@ def _load(model: Model, batch: Batch, seen: dict[str, facts.PartState], dock: Do
     """Stage one batch, judge it, and commit it with its cursor, over the lake as it is now."""
     state = dock.lake.state()
     with dock.lake.session(state.snapshot) as session:
-        return _land(model, batch, seen, Site(session, state, dock.relations, dock.context), dock)
+        return _land(model, batch, seen, Site(session, state, dock.relations(state, session), dock.context), dock)
 
 
 def _land(model: Model, batch: Batch, seen: dict[str, facts.PartState], site: Site, dock: Dock) -> Loaded:
@@ -150,6 +149,7 @@ def _land(model: Model, batch: Batch, seen: dict[str, facts.PartState], site: Si
     if waiting is not None:
         changes.append(waiting)
     parts, replaced = _positions(batch, seen, batch_id)
+    views = [_current_view(model, table, replaced, site)] if before is None or replaced else []
 
     def record(connection: facts.Connection, snapshot: int) -> None:
         facts.advance_cursor(connection, model.name, parts, snapshot=snapshot, at=now)
@@ -177,7 +177,7 @@ def _land(model: Model, batch: Batch, seen: dict[str, facts.PartState], site: Si
         )
 
     committed = dock.lake.commit(
-        changes,
+        [*changes, *views],
         attempt=uuid.uuid4(),
         kind=CommitKind.DATA,
         author=context.author,
@@ -271,9 +271,21 @@ def _subject(model: Model, rows: str, columns: Schema, site: Site) -> Subject:
     if looks_at_all and table in site.state.tables:
         old = f"SELECT {names(site.state.tables[table].schema.public)} FROM {site.session.relation_sql(table)}"
         whole = f"({old} UNION ALL BY NAME SELECT {names(columns)} FROM {rows})"
-    passing = {"_batch_id", "_ingested_at"}
-    hashed = tuple(column.name for column in columns if column.name not in passing)
-    return replace(subject(model, rows, columns, site), table=whole, hashed=hashed)
+    return replace(subject(model, rows, columns, site), table=whole, hashed=hashed_columns(columns))
+
+
+def hashed_columns(columns: Schema) -> tuple[str, ...]:
+    """Return the columns that a source row's hash covers: all but when it was loaded, so that it is the same again."""
+    return tuple(column.name for column in columns if column.name not in {"_batch_id", "_ingested_at"})
+
+
+def _current_view(model: Model, table: TableName, replaced: dict[str, str], site: Site) -> ViewChange:
+    """Return the view by which outside readers of the catalog see the current rows, as of this commit."""
+    from metalayer.lake import ViewChange, outside_sql  # noqa: PLC0415 - imported when there is work
+
+    pairs = (*site.relations.superseded.get(model.name, ()), *replaced.items())
+    outside = replace(site.relations, table=outside_sql, superseded={model.name: tuple(sorted(set(pairs)))})
+    return ViewChange(table.current, outside.read_through(model.name.current))
 
 
 def _refuse_unbalanced(model: Model, account: IngestAccount, read: dict[str, int], loaded: dict[str, int]) -> None:
@@ -310,6 +322,9 @@ def _positions(
     parts += [
         facts.PartState(item.name, item.position, version(item.name), "already_loaded", item.reason)
         for item in batch.already
+    ]
+    parts += [
+        facts.PartState(item.name, item.position, version(item.name), "loaded", item.reason) for item in batch.touched
     ]
     replaced: dict[str, str] = {}
     for name in [part.name for part in batch.parts if part.supersedes] + [item.name for item in batch.already]:

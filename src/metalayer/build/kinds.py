@@ -17,7 +17,7 @@ from metalayer.core.schema import Column, Schema
 from metalayer.governance.relations import QUARANTINE_COLUMNS, Relations
 
 if TYPE_CHECKING:
-    from metalayer.lake import LakeState, Session, TableChange, TableState
+    from metalayer.lake import LakeState, Session, TableChange, TableState, ViewChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Landed:
     account: LandingAccount | None
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
+    views: tuple[ViewChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,10 @@ def subject(model: Model, rows: str, columns: Schema, site: Site) -> Subject:
 def view(model: Model, columns: Schema, site: Site) -> Landed:
     """Judge a view's rows; nothing is stored, so nothing can be set aside.
 
-    A view that takes the place of a stored table drops it.
+    A view that takes the place of a stored table drops it. Outside readers of the catalog see it as a view too.
     """
+    from metalayer.lake import TableChange, ViewChange, outside_sql  # noqa: PLC0415 - imported when there is work
+
     rows = site.relations(model.name)
     checks = tuple(
         replace(check, on_fail=Action.BLOCK) if check.on_fail is Action.QUARANTINE else check for check in model.checks
@@ -88,14 +91,20 @@ def view(model: Model, columns: Schema, site: Site) -> Landed:
     judgement = judge(checks, subject(model, rows, columns, site), site.session.query)
     if judgement.blocked:
         raise CheckBlockedError(model.name, judgement.verdicts)
-    return Landed((), None, judgement.verdicts)
+    table = physical(model.name, site.context.environment)
+    stored = site.state.tables.get(table)
+    drops = () if stored is None else (TableChange(table, stored.schema, stored.head, drop=True),)
+    for drop in drops:
+        site.session.overlay(drop)
+    outside = replace(site.relations, table=outside_sql)
+    return Landed(drops, None, judgement.verdicts, views=(ViewChange(table, outside.read_through(model.name)),))
 
 
 def materialise(
     model: Model, select: str, columns: Schema, site: Site, *, key: tuple[str, ...], keep_missing: bool = False
 ) -> Landed:
     """Stage the rows, set the bad ones aside, and stage the difference to the table as it is."""
-    from metalayer.lake import NotEvolvableError, plan_schema  # noqa: PLC0415 - the engine is imported when there is work
+    from metalayer.lake import NotEvolvableError, ViewChange, plan_schema  # noqa: PLC0415 - imported for work
 
     session, state = site.session, site.state
     table = physical(model.name, site.context.environment)
@@ -129,7 +138,8 @@ def materialise(
     if waiting is not None:
         session.overlay(waiting)
         changes.append(waiting)
-    return Landed(tuple(changes), landing, cleaned.verdicts, tuple(notes))
+    views = (ViewChange(table, None),) if table in site.state.views else ()
+    return Landed(tuple(changes), landing, cleaned.verdicts, tuple(notes), views)
 
 
 def quarantine_change(

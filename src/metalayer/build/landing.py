@@ -1,7 +1,7 @@
 """Landing: what becomes of the rows that a query yields, each counted by itself.
 
-Rows are staged once as files that nobody sees. Duplicates of a key are collapsed, rows that fail a quarantining check are
-set aside, the rest is compared with the table as it is, and only the difference is staged for the commit.
+Rows are staged once as files that nobody sees. Duplicates of a key are collapsed, rows that fail a quarantining check
+are set aside, the rest is compared with the table as it is, and only the difference is staged for the commit.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from metalayer.core.schema import Column, Schema
 from metalayer.governance.relations import QUARANTINE_COLUMNS
 
 if TYPE_CHECKING:
-    from metalayer.lake import Session, StagedFiles, TableChange, TableSchema, TableState
+    from metalayer.lake import Session, StagedFile, StagedFiles, TableChange, TableSchema, TableState
 
 
 class CheckBlockedError(BuildError):
-    """A check whose action is ``block`` failed: the table keeps its previous rows. ``verdicts`` are all that were found."""
+    """A check whose action is ``block`` failed: the table keeps its rows. ``verdicts`` are all that were found."""
 
     def __init__(self, table: TableName, verdicts: tuple[Verdict, ...]) -> None:
         self.verdicts = verdicts
@@ -258,7 +258,7 @@ def quarantine(
         else f"EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed <> q._failed)"
     )
     deleted = session.stage_deletes(state.name, f"SELECT __file, __row FROM {waiting} AS q WHERE {leaves}")
-    added_files: tuple[object, ...] = ()
+    added_files: tuple[StagedFile, ...] = ()
     if bad is not None:
         staged = session.stage_rows(
             schema,

@@ -18,17 +18,15 @@ if TYPE_CHECKING:
     from metalayer.lake import Session
 
 
-def call(model: Model, session: Session, relations: Relations) -> str:
+def call(model: Model, query: PythonQuery, session: Session, relations: Relations) -> str:
     """Call a Python model's function with its inputs and return the FROM item of what it returned.
 
-    Each parameter names an input (``silver__orders`` is ``silver.orders``) and gets a DuckDB relation of it. The function
-    returns a relation, an Arrow table, or a Polars or pandas frame.
+    Each parameter names an input (``silver__orders`` is ``silver.orders``) and gets a DuckDB relation of it. The
+    function returns a relation, an Arrow table, or a Polars or pandas frame.
 
     Raises:
         BuildError: the file cannot be imported, or the function raised.
     """
-    query = model.query
-    assert isinstance(query, PythonQuery)
     try:
         module = _import(query.path, f"metalayer_model_{model.name.layer}_{model.name.name}")
         function = getattr(module, query.function)
@@ -58,8 +56,8 @@ def _table(parameter: str) -> str:
 
 def _import(path: str, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise BuildError(f"{path} is not a Python file.", hint="A Python model is a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

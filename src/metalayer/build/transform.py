@@ -50,18 +50,7 @@ def transform(model: Model, site: Site) -> Built:
         BuildError: the rows cannot be made or must not be published.
     """
     reach(Failpoint.BUILD_BEFORE_STAGE)
-    match model.query:
-        case SqlQuery():
-            select = definition = render(model, site.relations)
-        case PythonQuery():
-            select = f"SELECT * FROM {call(model, site.session, site.relations)}"
-            definition = model.query.source
-        case Ingest():
-            raise BuildError(
-                f"{model.name} takes its rows from a source.",
-                hint="Sources are loaded, not built.",
-                location=model.location,
-            )
+    select, definition = _query(model, site)
     found = site.session.describe(select)
     columns = enforced(model, found)
     fields = ", ".join(
@@ -73,6 +62,22 @@ def transform(model: Model, site: Site) -> Built:
     landed = land(model, f"SELECT {fields} FROM ({select})", columns, site)
     reach(Failpoint.BUILD_AFTER_JUDGE)
     return Built(model, landed, lineage_of(model, site.relations.columns), definition, columns)
+
+
+def _query(model: Model, site: Site) -> tuple[str, str]:
+    """Return the SELECT that yields a model's rows, and the text it is defined by."""
+    match model.query:
+        case SqlQuery():
+            text = render(model, site.relations)
+            return text, text
+        case PythonQuery():
+            return f"SELECT * FROM {call(model, model.query, site.session, site.relations)}", model.query.source
+        case Ingest():
+            raise BuildError(
+                f"{model.name} takes its rows from a source.",
+                hint="Sources are loaded, not built.",
+                location=model.location,
+            )
 
 
 def enforced(model: Model, found: Schema) -> Schema:

@@ -76,10 +76,17 @@ class Relations:
         model = self.project.model(name)
         if name.name.endswith(CURRENT):
             return current(model, self(name.owner), self.superseded.get(name.owner, ()))
-        if name == model.name and model.kind is Kind.VIEW and isinstance(model.query, SqlQuery):
-            return f"({parse_query(model.query.text).rewrite(self)})"
+        if name == model.name and model.kind is Kind.VIEW:
+            return f"({self.read_through(name)})"
         found = self.table(physical(name, self.environment))
         return found if found is not None else empty(self._declared(name, model))
+
+    def read_through(self, name: TableName) -> str:
+        """Return the SELECT that a view, or a source's current rows, is read by."""
+        model = self.project.model(name)
+        if name == model.name and isinstance(model.query, SqlQuery):
+            return parse_query(model.query.text).rewrite(self)
+        return f"SELECT * FROM {self(name)}"
 
     def _declared(self, name: TableName, model: Model) -> Schema:
         """Return the columns that a table would have if it existed."""

@@ -1,7 +1,7 @@
 """Execution: sources are loaded batch by batch, then all that was derived is published in one commit.
 
-A failed model keeps its previous rows, what is downstream of it is skipped, the rest is published. What may help is tried
-again; a conflict means that the publication is computed anew from what is there now.
+A failed model keeps its previous rows, what is downstream of it is skipped, the rest is published. What may help is
+tried again; a conflict means that the publication is computed anew from what is there now.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Shop:
     metastore: Metastore
     context: RunContext
     source: Callable[[Model], Source]
-    relations: Callable[[LakeState, Session | None], Relations]
+    relations: Callable[[LakeState, Session], Relations]
     known: Callable[[LakeState], Known]
     publisher: Callable[[], AbstractContextManager[None]]
     pause: Callable[[float], None] = time.sleep
@@ -106,8 +106,7 @@ def _load(task: Task, shop: Shop) -> TaskResult:
         attempts += 1
         started = context.clock()
         try:
-            state = shop.lake.state()
-            dock = Dock(shop.lake, shop.metastore, shop.relations(state, None), context)
+            dock = Dock(shop.lake, shop.metastore, shop.relations, context)
             for batch in ingest(model, shop.source(model), dock):
                 accounts.append(batch.account)
                 verdicts.extend(batch.verdicts)
@@ -318,12 +317,14 @@ class _Publication:
         def record(connection: facts.Connection, snapshot: int) -> None:
             self._record(connection, snapshot, results)
 
-        if not changes:
+        views = [view for built in self.built.values() for view in built.landed.views]
+
+        if not changes and not views:
             with shop.metastore.transaction() as connection:
                 record(connection, self.state.snapshot)
             return None
         committed = shop.lake.commit(
-            changes,
+            [*changes, *views],
             attempt=uuid.uuid4(),
             kind=CommitKind.DATA,
             author=context.author,

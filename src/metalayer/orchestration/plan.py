@@ -54,10 +54,7 @@ def plan(project: Project, known: Known, chosen: frozenset[TableName], *, refres
     for table, model in project.models.items():
         if table not in chosen:
             continue
-        if model.is_source:
-            task = _ingest(table, known)
-        else:
-            task = _build(project, model, known, working, refresh=refresh)
+        task = _ingest(table, known) if model.is_source else _build(project, model, known, working, refresh=refresh)
         if isinstance(task, Task):
             tasks.append(task)
             working.add(table)
@@ -98,18 +95,24 @@ def _build(project: Project, model: Model, known: Known, working: set[TableName]
         return task(kind, "its definition changed")
     if model.kind is Kind.VIEW and not model.checks:
         return "a view follows its inputs by itself"
-    for name in sorted(needed):
-        position = last.positions.get(name)
-        if position is None:
-            return task(kind, f"it now reads {name}")
-        stored = known.tables.get(name)
-        if stored is None:
-            continue
-        identity, head = stored
-        if position.table_id != identity:
-            return task(kind, f"{name} is a new table")
-        if head > position.snapshot:
-            return task(kind, f"{name} changed in snapshot {head}; read up to {position.snapshot}")
+    moved = next(filter(None, (_moved(name, last, known) for name in sorted(needed))), None)
+    if moved is not None:
+        return task(kind, moved)
     if after:
         return task(kind, f"{', '.join(map(str, after))} may change")
     return "its inputs did not change"
+
+
+def _moved(name: TableName, last: Published, known: Known) -> str | None:
+    """Return why an input's rows are not provably those that were read; None where they are."""
+    position, stored = last.positions.get(name), known.tables.get(name)
+    if position is None:
+        return f"it now reads {name}"
+    if stored is None:
+        return None
+    identity, head = stored
+    if position.table_id != identity:
+        return f"{name} is a new table"
+    if head > position.snapshot:
+        return f"{name} changed in snapshot {head}; read up to {position.snapshot}"
+    return None
