@@ -107,7 +107,7 @@ def check_name(rule: Rule, columns: Iterable[str], key: str) -> str:
     return "_".join([*columns, key]) if not isinstance(rule, RowSql | TableSql) else ""
 
 
-def _rule(shape: shapes.AnyCheck) -> tuple[Rule, tuple[str, ...]]:
+def _rule(shape: shapes.AnyCheck) -> tuple[Rule, tuple[str, ...]]:  # noqa: C901, PLR0912 - a closed set of 13
     match shape:
         case shapes.NotNullShape():
             return NotNull(), shape.not_null

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from metalayer.core.errors import did_you_mean
 from metalayer.core.names import TableName
@@ -24,7 +24,7 @@ SHAPES: Mapping[str, type | None] = {
 """The kinds of documents; None where only a mapping is asked for."""
 
 
-def read_document(file: DeclaredFile, kind: str, tables: Iterable[TableName], reader: ShapeReader) -> Document | None:
+def read_document(file: DeclaredFile, kind: str, known: frozenset[TableName], reader: ShapeReader) -> Document | None:
     """Return a document; None, and mistakes noted, where it is not of its kind's shape."""
     node = read_yaml(file, reader.mistakes)
     if node is None:
@@ -32,7 +32,6 @@ def read_document(file: DeclaredFile, kind: str, tables: Iterable[TableName], re
     shape = SHAPES[kind]
     if shape is not None:
         reader.shape(node, shape, what=f"in a file of this kind ({kind})")
-    known = frozenset(tables)
     if kind == "metrics" and (named := node.value("from")) is not None:
         _note_unknown(plain(named), named, known, reader.mistakes)
     if kind == "test":

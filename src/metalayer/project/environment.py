@@ -103,6 +103,7 @@ class Secrets:
         raise self.missing(name, "", location)
 
     def missing(self, name: str, found: str, location: Location | None) -> UsageError:
+        """Return the error that lists where a name was looked for; ``found`` is what came of the command."""
         places = ["the environment", f"{self.root}/.env"]
         places += [f"`{' '.join(self.command)} {name}` ({found})"] if self.command else []
         return UsageError(
@@ -137,10 +138,10 @@ class Secrets:
 
 
 def read_env_file(root: str) -> dict[str, str]:
-    """Return what ``.env`` sets; an empty mapping where there is none.
+    r"""Return what ``.env`` sets; an empty mapping where there is none.
 
     Lines are ``NAME=value``, with ``export`` before and a comment behind them if you like; single quotes keep all that
-    is inside, double quotes know ``\\n``, ``\\"`` and ``\\\\``.
+    is inside, double quotes know ``\n``, ``\"`` and ``\\``.
 
     Raises:
         UsageError: a line is none of that.

@@ -135,15 +135,14 @@ class _Reader:
                 return ScalarNode(-number, str(-number), location)
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return ListNode(tuple(self.node(element) for element in elements), location)
-            case ast.Dict(keys=keys, values=values) if all(key is not None for key in keys):
-                return MapNode(tuple(self.entries(keys, values)), location)
+            case ast.Dict(keys=keys, values=values) if None not in keys:
+                return MapNode(tuple(self.entries([key for key in keys if key is not None], values)), location)
             case _:
                 return self.refuse(value)
 
-    def entries(self, keys: list[ast.expr | None], values: list[ast.expr]) -> list[tuple[ScalarNode, Node]]:
+    def entries(self, keys: list[ast.expr], values: list[ast.expr]) -> list[tuple[ScalarNode, Node]]:
         result: list[tuple[ScalarNode, Node]] = []
         for key, value in zip(keys, values, strict=True):
-            assert key is not None
             read = self.node(key)
             if isinstance(read, ScalarNode) and isinstance(read.value, str):
                 result.append((read, self.node(value)))

@@ -6,40 +6,40 @@ What comes out are the models of `core`, in an order in which they can be built.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from metalayer.core.check import Check, References
+from metalayer.core.check import References
 from metalayer.core.errors import Location, did_you_mean
-from metalayer.core.model import Ingest, Kind, Model
-from metalayer.core.names import CURRENT, QUARANTINE, REJECTS, Layer, TableName
-from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, TIMESTAMPTZ, Column, ListOf, Scalar, Schema, parse_type
-from metalayer.project.checks import VALID_FROM, DeclaredCheck
+from metalayer.core.model import Model
+from metalayer.core.names import CURRENT, REJECTS, Layer, TableName
+from metalayer.project.checks import DeclaredCheck
+from metalayer.project.columns import Holdings
+from metalayer.project.draft import Draft
 from metalayer.project.files import Mistakes
+from metalayer.project.judging_columns import judge_columns, judge_references
 from metalayer.project.meaning import meaning
-from metalayer.project.nodes import locate
 from metalayer.project.order import cycles, ordered, route
-from metalayer.project.tables import Draft
-
-_VARCHAR = Scalar("varchar")
-_QUARANTINED: Schema = (
-    Column("_row_hash", None),
-    Column("_failed", ListOf(_VARCHAR)),
-    Column("_first_run", _VARCHAR),
-    Column("_last_run", _VARCHAR),
-)
 
 
 def judge(drafts: Iterable[Draft], owner: str, mistakes: Mistakes) -> Mapping[TableName, Model]:
-    """Return the project's models in order, each judged against the others."""
+    """Return the project's models in order, each judged against the others.
+
+    Args:
+        drafts: what the files declare.
+        owner: who answers for the tables that do not say.
+        mistakes: where what is wrong is noted.
+    """
     declared = _unique(drafts, mistakes)
     for draft in declared.values():
         _note_unknown_tables(draft, declared, mistakes)
     order = ordered(_edges(declared, mistakes))
-    known: dict[TableName, Schema | None] = {}
-    models: dict[TableName, Model] = {}
+    holdings = Holdings()
+    models = {}
     for name in order:
-        draft = declared[name]
-        models[name] = _model(draft, owner, known, mistakes)
+        draft = judge_columns(declared[name], holdings, mistakes)
+        models[name] = _model(draft, owner)
+    for name in order:
+        judge_references(declared[name], holdings, mistakes)
     return models
 
 
@@ -51,7 +51,7 @@ def _unique(drafts: Iterable[Draft], mistakes: Mistakes) -> dict[TableName, Draf
         if first is not draft:
             mistakes.add(
                 f"{draft.name} is declared twice: by {first.location} and by {draft.location}.",
-                hint=f"Rename or delete one of them; subdirectories are no part of a table's name.",
+                hint="Rename or delete one of them; subdirectories are no part of a table's name.",
                 location=draft.location,
             )
     return result
@@ -147,7 +147,7 @@ def _add_reference(
     edges[draft.name] |= {parent}
 
 
-def _model(draft: Draft, owner: str, known: dict[TableName, Schema | None], mistakes: Mistakes) -> Model:
+def _model(draft: Draft, owner: str) -> Model:
     shape = draft.shape
     checks = (*draft.implied, *(item.check for item in draft.checks))
     model = Model(

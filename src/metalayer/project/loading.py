@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from metalayer.core.errors import Location, Problem, ProjectError
-from metalayer.core.names import Layer
+from metalayer.core.names import Layer, TableName
 from metalayer.core.project import Document, EnvironmentDeclaration, OnFailure, Project
+from metalayer.core.source import SourceType
+from metalayer.project.bronze import read_reference, read_source
 from metalayer.project.documents import read_document
+from metalayer.project.draft import Draft
 from metalayer.project.environment import DEFAULT_ENVIRONMENT
 from metalayer.project.files import DeclaredFile, Mistakes, read_file
 from metalayer.project.judging import judge
-from metalayer.project.nodes import MapNode, read_yaml
+from metalayer.project.models import read_python_model, read_sql_model
+from metalayer.project.nodes import read_yaml
 from metalayer.project.reading import ShapeReader
 from metalayer.project.shapes import EnvironmentShape, ProjectShape
-from metalayer.project.tables import (
-    Draft,
-    SourceType,
-    read_python_model,
-    read_reference,
-    read_source,
-    read_sql_model,
-)
 
 SETTINGS_FILE = "metalayer.yml"
 
@@ -50,7 +46,7 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
     Raises:
         ProjectError: something is wrong; it holds every mistake of every file.
     """
-    directory = Path(os.path.abspath(root))
+    directory = Path(root).resolve()
     mistakes = Mistakes()
     reader = ShapeReader(mistakes)
     settings = _settings(directory, reader)
@@ -180,8 +176,9 @@ def _note_misplaced(found: _Found, root: Path, layer: Layer, mistakes: Mistakes)
         )
 
 
-def _documents(root: Path, models: Mapping[object, object], reader: ShapeReader) -> Iterator[Document]:
+def _documents(root: Path, tables: Iterable[TableName], reader: ShapeReader) -> Iterator[Document]:
     """Yield the declarations that other rooms read later."""
+    known = frozenset(tables)
     found = [
         (path, kind)
         for directory, kind in _DOCUMENT_DIRECTORIES.items()
@@ -194,5 +191,5 @@ def _documents(root: Path, models: Mapping[object, object], reader: ShapeReader)
     found += [(root / "glossary.yml", "glossary")] if (root / "glossary.yml").is_file() else []
     for path, kind in found:
         file = read_file(root, path, reader.mistakes)
-        if file is not None and (document := read_document(file, kind, models, reader)) is not None:
+        if file is not None and (document := read_document(file, kind, known, reader)) is not None:
             yield document

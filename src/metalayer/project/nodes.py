@@ -8,14 +8,14 @@ once, merge keys and tags are refused. It never knows what a key is for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import yaml
-from yaml.resolver import BaseResolver
+from yaml._yaml import CParser
 
 from metalayer.core.errors import Location
 from metalayer.project.files import DeclaredFile, Mistakes
+from metalayer.project.syntax import explain
 
 Constant = str | int | float | bool | None
 
@@ -89,39 +89,22 @@ def locate(node: Node, *path: str | int) -> Location:
 _PLAIN, _TEXT = "plain", "text"
 
 
-class _Resolver(BaseResolver):
-    """Tells plain scalars from quoted ones, and both from explicit tags; decides nothing else."""
+class _Resolver:
+    """What PyYAML asks while it composes: here it tells plain scalars from quoted ones, and decides nothing else."""
 
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: object) -> str:  # noqa: ARG002 - PyYAML's signature
-        if kind is yaml.ScalarNode and isinstance(implicit, tuple):
-            return _PLAIN if implicit[0] else _TEXT
-        return _TEXT
+    def descend_resolver(self, _parent: yaml.Node | None, _index: object) -> None:
+        """Take no notice of where a node stands."""
+
+    def ascend_resolver(self) -> None:
+        """Take no notice of where a node stood."""
+
+    def resolve(self, kind: type[yaml.Node], _value: str | None, implicit: object) -> str:
+        """Return the tag of a node that has none of its own."""
+        return _PLAIN if kind is yaml.ScalarNode and isinstance(implicit, tuple) and implicit[0] else _TEXT
 
 
-if yaml.__with_libyaml__:
-    from yaml.cyaml import CParser
-
-    class _Composer(CParser, _Resolver):
-        """libyaml's parser, some ten times as fast as the pure one."""
-
-        def __init__(self, text: str) -> None:
-            CParser.__init__(self, text)
-            _Resolver.__init__(self)
-else:  # pragma: no cover - a PyYAML built without libyaml
-    from yaml.composer import Composer
-    from yaml.parser import Parser
-    from yaml.reader import Reader
-    from yaml.scanner import Scanner
-
-    class _Composer(Reader, Scanner, Parser, Composer, _Resolver):  # type: ignore[no-redef] # the other of two
-        """The pure parser; its wording of mistakes differs a little."""
-
-        def __init__(self, text: str) -> None:
-            Reader.__init__(self, text)
-            Scanner.__init__(self)
-            Parser.__init__(self)
-            Composer.__init__(self)
-            _Resolver.__init__(self)
+class _Composer(_Resolver, CParser):
+    """libyaml's parser, some ten times as fast as the pure one, and in every wheel of PyYAML."""
 
 
 def read_yaml(
@@ -286,96 +269,13 @@ def _core_schema(text: str) -> Constant:
     return text
 
 
-_Explain = Callable[[str], tuple[str, str]]
-
-_SYNTAX: tuple[tuple[str, str, str], ...] = (
-    (
-        "found another document",
-        "A second document begins here (`---`).",
-        "Write one declaration in a file; move the second into a file of its own.",
-    ),
-    (
-        "found undefined alias",
-        "This `*` names an anchor that is not there.",
-        "Quote text that begins with `*`: '*.csv'.",
-    ),
-    (
-        "did not find expected alphabetic or numeric character",
-        "A `*` or `&` begins a reference, not text.",
-        "Quote the text, for example '*.csv'.",
-    ),
-    (
-        "mapping values are not allowed",
-        "A ':' stands where no key can begin.",
-        "Quote text that contains ': '; or give this line the same indentation as its neighbours, with a space after "
-        "each key's ':'.",
-    ),
-    (
-        "could not find expected ':'",
-        "A key without its ':' stands here.",
-        "Write `key: value`; indent text that continues a line.",
-    ),
-    (
-        "found unexpected end of stream",
-        "A quote that begins here does not end.",
-        "Close the quote; inside '…' write a single quote twice.",
-    ),
-    (
-        "expected ',' or ']'",
-        "A list that begins here with '[' does not end.",
-        "Close it with ']', with commas between its values.",
-    ),
-    (
-        "expected ',' or '}'",
-        "A mapping that begins here with '{' does not end.",
-        "Close it with '}', with commas between its pairs.",
-    ),
-    (
-        "found unknown escape",
-        "This \\ escape is unknown inside double quotes.",
-        "Use single quotes, in which \\ means itself.",
-    ),
-    (
-        "did not find expected comment or line break",
-        "Text stands behind a block's `|` or `>`.",
-        "Begin the text on the next line, indented.",
-    ),
-    (
-        "did not find expected '-' indicator",
-        "A key stands where the next `- ` of a list belongs.",
-        "Indent the list below its key, or give this line the `- `.",
-    ),
-    (
-        "did not find expected key",
-        "This line fits neither the mapping nor the list around it.",
-        "Align it with its neighbours; quote text that contains quotes or ': '.",
-    ),
-)
-
-
 def _note_syntax(error: yaml.MarkedYAMLError, text: str, places: _Places, mistakes: Mistakes) -> None:
-    """Note what libyaml says in our words, at the place that a person would look at."""
-    problem = error.problem or "It cannot be read"
+    """Note what the parser says, in our words and at the place that a person would look at."""
     mark = error.problem_mark or error.context_mark
-    lines = text.split("\n")
-    if mark is None:  # pragma: no cover - libyaml always marks
-        mistakes.add(f"{problem}.", hint="Look at the indentation and the quotes.", location=places.file.at())
+    start = error.context_mark or mark
+    if mark is None or start is None:  # pragma: no cover - the parser always marks
+        mistakes.add(f"{error.problem}.", hint="Look at the indentation and the quotes.", location=places.file.at())
         return
-    character = lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
-    if "cannot start any token" in problem:
-        if character == "\t":
-            message, hint = "A tab stands in the indentation.", "Indent with spaces: YAML allows no tabs there."
-        else:
-            message, hint = f"A value cannot begin with {character}.", "Quote the text."
-        mistakes.add(message, hint=hint, location=places.of(mark))
-        return
-    for part, message, hint in _SYNTAX:
-        if part in problem:
-            opens = "begins here" in message and error.context_mark is not None and "document" not in message
-            mistakes.add(message, hint=hint, location=places.of(error.context_mark if opens else mark))
-            return
-    mistakes.add(
-        f"This is not YAML: {problem}.",
-        hint="Look at the indentation and the quotes before here.",
-        location=places.of(mark),
-    )
+    fault = explain(error.problem or "", text, (mark.line, mark.column), (start.line, start.column))
+    location = places.file.at(fault.line + 1 + places.offset, fault.column + 1)
+    mistakes.add(fault.message, hint=fault.hint, location=location)

@@ -1,8 +1,8 @@
-"""Reads nodes as frozen dataclasses: their annotations are the grammar, and each misfit becomes a mistake with its place.
+"""Reads nodes as frozen dataclasses: annotations are the grammar, and each misfit becomes a mistake with its place.
 
-A dozen forms of annotation are known (`_read`); `schemas` writes the same forms as JSON Schema. Why not pydantic: it costs
-more than the whole reading of a small project before the first file is looked at, and its errors know no lines. This
-module never knows a key of MetaLayer's; they stand in `shapes` and in the sources' options.
+A dozen forms of annotation are known (`ShapeReader.read`); `schemas` writes the same forms as JSON Schema. Why not
+pydantic: importing it and building its models costs more than all the rest of reading a small project, and its errors
+know no lines. This module knows no key of MetaLayer's: they stand in `shapes` and in the sources' options.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class KnownField:
 
 
 @cache
-def known_fields(shape: type) -> tuple[KnownField, ...]:
+def known_fields(shape: Any) -> tuple[KnownField, ...]:
     """Return what a dataclass declares; a trailing ``_`` keeps a key such as ``from`` apart from Python's word."""
     hints = get_type_hints(shape, include_extras=True)
     return tuple(_known(item, hints[item.name]) for item in fields(shape) if item.init)

@@ -207,7 +207,7 @@ class CheckShape:
     name: str = ""
     on_fail: Action = Action.BLOCK
     dimension: Dimension | None = None
-    tolerance: ToleranceText = Tolerance()
+    tolerance: ToleranceText = field(default_factory=Tolerance)
     description: str = ""
 
 
@@ -442,7 +442,20 @@ class ColumnShape:
     nullable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class SourceColumnShape(ColumnShape):
+    """A column of bronze, where there is more to say of it than its type.
+
+    Attributes:
+        from_: what the source calls it, where that differs.
+    """
+
+    from_: str = ""
+
+
 Columns = Mapping[str, TypeText | ColumnShape]
+SourceColumns = Mapping[str, TypeText | SourceColumnShape]
+"""Named for their tables' own columns; a type alone is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,7 +530,7 @@ class BronzeShape:
     description: str = ""
     key: tuple[str, ...] = ()
     order_by: tuple[str, ...] = ()
-    columns: Columns = field(default_factory=dict)
+    columns: SourceColumns = field(default_factory=dict)
     checks: tuple[AnyCheck, ...] = ()
     owner: str = ""
     tags: tuple[str, ...] = ()

@@ -1,0 +1,101 @@
+"""What tables hold, as far as it is known without looking at data: declared in bronze, found by parsing elsewhere.
+
+Unknown is a value here (None), and nothing is ever concluded from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from metalayer.core.errors import UsageError
+from metalayer.core.model import Kind
+from metalayer.core.names import CURRENT, QUARANTINE, Layer, TableName
+from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column, DataType, Schema, parse_type, schema
+from metalayer.core.sql import OutputColumn
+from metalayer.project.checks import VALID_FROM
+from metalayer.project.draft import Draft
+from metalayer.project.shapes import ModelShape
+
+QUARANTINED: Schema = schema(_row_hash="varchar", _failed="varchar[]", _first_run="varchar", _last_run="varchar")
+"""The columns that a quarantined row carries beside its own."""
+
+HISTORY = (VALID_FROM, "valid_to", "is_current")
+"""The columns that scd2 adds."""
+
+
+@dataclass(slots=True)
+class Holdings:
+    """The columns of every table looked at so far; None where they are not known."""
+
+    tables: dict[TableName, Schema | None] = field(default_factory=dict)
+
+    def of(self, table: TableName) -> Schema | None:
+        """Return the columns of a table or of what belongs to it."""
+        own = self.tables.get(table.owner)
+        if own is None or table == table.owner or table.name.endswith(CURRENT):
+            return own
+        return (*own, *QUARANTINED) if table.name.endswith(QUARANTINE) else None
+
+    def schemas(self, tables: Iterable[TableName]) -> Mapping[TableName, Mapping[str, str | None]]:
+        """Return what is known of tables as a query asks for it."""
+        return {table: texts(found) for table in tables if (found := self.of(table)) is not None}
+
+
+def texts(columns: Schema) -> dict[str, str | None]:
+    """Return columns by name with their types as text."""
+    return {column.name: None if column.type is None else str(column.type) for column in columns}
+
+
+def find(name: str, columns: Iterable[Column]) -> Column | None:
+    """Return the column of a name, in whatever case it is written."""
+    return next((column for column in columns if column.name.lower() == name.lower()), None)
+
+
+def pinned(draft: Draft) -> Schema | None:
+    """Return what a table of bronze holds: what is declared, and what every row there carries."""
+    if not (draft.columns and draft.sound):
+        return None
+    return (*draft.columns, *PROVENANCE, *(CHANGE_CAPTURE if draft.captured else ()))
+
+
+def selected(draft: Draft, outputs: tuple[OutputColumn, ...] | None) -> Schema | None:
+    """Return what a model's query yields, with the declared types enforced."""
+    if outputs is None or not draft.sound:
+        return None
+    return tuple(_enforced(Column(found.name, _type(found.type)), draft.columns) for found in outputs)
+
+
+def _enforced(column: Column, declared: Schema) -> Column:
+    known = find(column.name, declared)
+    return replace(column, type=known.type) if known is not None and known.type is not None else column
+
+
+def _type(text: str | None) -> DataType | None:
+    """Return a found type; None also for types that the lake does not hold, which the engine casts or refuses."""
+    if text is None:
+        return None
+    try:
+        return parse_type(text)
+    except UsageError:
+        return None
+
+
+def published(draft: Draft, columns: Schema | None) -> Schema | None:
+    """Return what a model's table holds, given what its query yields."""
+    if draft.kind is not Kind.SCD2 or columns is None or not isinstance(draft.shape, ModelShape):
+        return columns
+    shape = draft.shape
+    time = find(shape.time, columns) if shape.time else None
+    dropped = {name.lower() for name in (shape.time, shape.deleted) if name}
+    kept = tuple(column for column in columns if column.name.lower() not in dropped)
+    kind = time.type if time is not None else None
+    return (*kept, Column(VALID_FROM, kind), Column("valid_to", kind), *schema(is_current="boolean"))
+
+
+def reserved(draft: Draft) -> frozenset[str]:
+    """Return the names that a model's query cannot give its columns."""
+    names = [column.name for column in QUARANTINED]
+    if draft.kind is Kind.SCD2:
+        names += HISTORY
+    return frozenset(names) if draft.name.layer is not Layer.BRONZE else frozenset()
