@@ -392,7 +392,9 @@ def _run(command: list[str], place: Path, text: str = "") -> None:
         check=False,
     )
     if done.returncode != 0 or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        said = (done.stdout + done.stderr).strip().splitlines()
+        told = [line for line in said if re.search(r"\b(ERROR|FATAL|PANIC|error):", line)]
+        tail = "\n".join(told[:5] or said[-12:])
         raise MetastoreError(
             f"The embedded PostgreSQL cannot be created in {place}. It said:\n{tail}",
             hint=f"Mend what the last lines name (often a full disk or missing rights) and try again, or {EXTERNAL}.",

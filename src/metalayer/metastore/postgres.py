@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -273,7 +274,8 @@ def _parameters(url: str) -> dict[str, str]:
         found = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except psycopg.Error:
         found = {}
-    if not url.startswith(("postgresql://", "postgres://")) or not found or "@" in found.get("host", ""):
+    wrong = "@" in found.get("host", "") or not re.fullmatch(r"[\d,]*", found.get("port", ""))
+    if wrong or not found or not url.startswith(("postgresql://", "postgres://")):
         raise MetastoreError(
             "The URL of the database cannot be read.",
             hint="Write it as postgresql://user:password@host:port/database; in the user and the password write "
@@ -325,7 +327,7 @@ def _check_server(connection: psycopg.Connection, parameters: dict[str, str]) ->
 def _cannot_connect(error: psycopg.Error, parameters: dict[str, str]) -> MetastoreError:
     """Tell a server that does not answer (try again) from one that answers and refuses us (mend the URL)."""
     said = str(error).strip().rstrip(".")
-    if password := parameters.get("password"):
+    if len(password := parameters.get("password", "")) > 3:  # libpq does not tell it; a shorter one would spoil words
         said = said.replace(password, "***")
     message = f"Cannot connect to PostgreSQL at {_address(parameters)}: {said}."
     full = "too many" in said or "connection slots" in said
