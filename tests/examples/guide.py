@@ -1,0 +1,141 @@
+"""A guide as something that runs: its fenced blocks in order, as commands with their output and files with their text.
+
+A block of the language ``console`` holds commands after ``$ `` (``> `` continues one) and what they print; ``…`` stands
+for anything, and a line of its own for any lines. A block of ``yaml``, ``sql`` or ``python`` whose first line is a
+comment with a path is that file; other ``python`` is run. The word ``sketch`` behind the language marks what is only
+looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_FENCE = re.compile(r"^```(\w*) *(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PATH = re.compile(r"(?:#|--) (\S+\.(?:yml|sql|py))(?: .*)?")
+RUNNABLE = ("console", "yaml", "sql", "python")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block of a guide."""
+
+    place: str
+    language: str
+    info: str
+    text: str
+
+    @property
+    def is_sketch(self) -> bool:
+        return "sketch" in self.info or self.language not in RUNNABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command and what the guide says it prints; None where it says nothing."""
+
+    command: str
+    expected: str | None
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    text = path.read_text("utf-8")
+    for found in _FENCE.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(f"{path.relative_to(ROOT)}:{line}", found[1], found[2], found[3])
+
+
+def steps(text: str) -> Iterator[Step]:
+    command: list[str] = []
+    output: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            if command:
+                yield Step("\n".join(command), "\n".join(output) if output else None)
+            command, output = [line[2:]], []
+        elif line.startswith("> ") and not output:
+            command.append(line[2:])
+        elif line == ">" and not output:
+            command.append("")
+        else:
+            output.append(line)
+    if command:
+        yield Step("\n".join(command), "\n".join(output) if output else None)
+
+
+def fits(expected: str, printed: str) -> bool:
+    pattern = ""
+    for line in expected.splitlines():
+        if line.strip() == "…":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += r"[^\n]*?".join(map(re.escape, re.split("…", line.rstrip()))) + r"[ ]*\n"
+    return re.fullmatch(pattern, printed.rstrip() + "\n") is not None
+
+
+class Shell:
+    """A directory in which a guide's blocks are run, one after the other."""
+
+    def __init__(self, directory: Path, tools: Path) -> None:
+        self.directory = directory
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("METALAYER_")},
+            "PATH": f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "COLUMNS": "120",
+            "NO_COLOR": "1",
+            "PYTHONPATH": str(ROOT / "src"),
+            "TZ": "UTC",
+        }
+
+    def run(self, block: Block) -> None:
+        """Run one block.
+
+        Raises:
+            AssertionError: it does not do what the guide says.
+        """
+        written = _PATH.fullmatch(block.text.partition("\n")[0])
+        if block.language == "console":
+            for step in steps(block.text):
+                self._step(block, step)
+        elif written is not None:
+            path = self.directory / written[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, "utf-8")
+        else:
+            assert block.language == "python", f"{block.place}: the block names no file; mark it as a sketch"
+            self._step(block, Step(f"{shlex.quote(sys.executable)} - <<'END'\n{block.text}END", None))
+
+    def _step(self, block: Block, step: Step) -> None:
+        if step.command.startswith("cd "):
+            self.directory = (self.directory / step.command[3:].strip()).resolve()
+            return
+        done = subprocess.run(
+            ["bash", "-c", step.command],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        told = f"{block.place}\n$ {step.command}\n{done.stdout}(exit code {done.returncode})"
+        assert done.returncode == 0, told
+        if step.expected is not None:
+            assert fits(step.expected, done.stdout), f"{told}\nthe guide says:\n{step.expected}"
+
+
+def tool(directory: Path) -> Path:
+    """Make a directory that holds `metalayer` as a command of this checkout."""
+    directory.mkdir(parents=True, exist_ok=True)
+    script = directory / "metalayer"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m metalayer.interfaces.cli "$@"\n', "utf-8")
+    script.chmod(0o755)
+    return directory

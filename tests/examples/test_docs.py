@@ -1,0 +1,40 @@
+"""The guides say what is true: their commands are run, their files are loaded, their output is compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from examples.guide import ROOT, RUNNABLE, Shell, blocks, fits, tool
+
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
+def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, tool(tmp_path / ".tools"))
+    for block in blocks(path):
+        if not block.is_sketch:
+            shell.run(block)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    import re
+
+    text = path.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_expected_output_may_leave_things_out() -> None:
+    assert fits("run …: done", "run r-1: done\n")
+    assert fits("a\n…\nd", "a\nb\nc\nd\n")
+    assert not fits("a\nd", "a\nb\nd\n")
+
+
+def test_languages_that_run_are_named() -> None:
+    assert "console" in RUNNABLE
