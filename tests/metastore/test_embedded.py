@@ -507,7 +507,7 @@ def test_root_opens_no_parent_directory(tmp_path: Path) -> None:
 def test_root_without_setpriv_is_told_what_to_do(join: Joiner, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    monkeypatch.setattr(embedded.shutil, "which", lambda *_args, **_named: None)
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_named: None)
     with pytest.raises(MetastoreError, match="setpriv") as caught:
         join()
     assert "database:" in caught.value.hint
