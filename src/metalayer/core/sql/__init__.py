@@ -7,6 +7,7 @@ rendering may change what DuckDB computes. No schema, file or database is looked
 Importing this package imports SQLGlot, which costs about 0.1 s of CPU: `core` itself therefore never imports it.
 """
 
+from metalayer.core.sql.condition import Condition, single_expression
 from metalayer.core.sql.parse import SqlSyntaxError
 from metalayer.core.sql.query import Query, parse_query
 from metalayer.core.sql.resolve import Resolution
@@ -14,6 +15,7 @@ from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, Re
 
 __all__ = [
     "ColumnProblem",
+    "Condition",
     "OutputColumn",
     "Query",
     "Reference",
@@ -22,4 +24,5 @@ __all__ = [
     "Schemas",
     "SqlSyntaxError",
     "parse_query",
+    "single_expression",
 ]

@@ -41,9 +41,8 @@ class Problems:
         if owner is not None and not owner.is_open:
             known = [entry.name for entry in owner.fields]
             self.unknown(parts[1], column.parts[1], known, f"The columns of {parts[0]} are")
-        elif scope.is_closed and len(parts) > 1:
-            aliases = [relation.alias for relation in relations]
-            near = did_you_mean(parts[0], [*filter(None, aliases), *scope.visible()])
+        elif scope.is_closed and len(parts) > 1 and (aliases := [r.alias for r in relations if r.alias]):
+            near = did_you_mean(parts[0], [*aliases, *scope.visible()])
             self.tell(
                 column.parts[0],
                 f"There is no table or column '{parts[0]}' here.",

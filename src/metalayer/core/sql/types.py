@@ -59,6 +59,8 @@ def type_of(node: exp.Expr, column_type: ColumnType) -> str | None:
             return _same([*branches, node.args.get("default")], column_type)
         case exp.Sum(this=exp.Expr()):
             return _sum(type_of(node.this, column_type))
+        case _:
+            pass
     if isinstance(node, _SAME_AS_ARGUMENT) and isinstance(node.this, exp.Expr) and not node.expressions:
         return type_of(node.this, column_type)
     return next((fixed for classes, fixed in _FIXED if isinstance(node, classes)), None)
