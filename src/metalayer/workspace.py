@@ -35,8 +35,12 @@ if TYPE_CHECKING:
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.doctor import Finding
-    from metalayer.orchestration.execute import Shop
+    from metalayer.orchestration.shop import Shop
     from metalayer.project.environment import Settings
+
+
+RunRow = facts.RunRow
+"""One recorded run, as history shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,10 @@ class Workspace:
                 found[name] = self.source(model).check({part: state.position for part, state in cursor.items()})
         return found
 
+    def cursor(self, table: TableName) -> dict[str, facts.PartState]:
+        """Return where each part of a source stands: loaded, loaded before under another name, or set aside."""
+        return facts.cursor_of(self.metastore.connection, table)
+
     def plan(self, selection: str | None = None, *, refresh: bool = False) -> Plan:
         """Return what a run would do now, and why."""
         chosen = select(self.project, selection)
@@ -272,7 +280,7 @@ class Workspace:
         return result
 
     def _shop(self, events: list[Event]) -> Shop:
-        from metalayer.orchestration.execute import Shop  # noqa: PLC0415
+        from metalayer.orchestration.shop import Shop  # noqa: PLC0415
 
         def emit(event: Event) -> None:
             events.append(event)
@@ -415,10 +423,10 @@ def load_project(root: str | os.PathLike[str]) -> Project:
     Raises:
         ProjectError: the declarations hold mistakes; all of them are in it.
     """
-    from metalayer.project import load  # noqa: PLC0415 - `metalayer --version` loads nothing
+    from metalayer.project.remember import load_remembered  # noqa: PLC0415 - `metalayer --version` loads nothing
     from metalayer.sources import registered  # noqa: PLC0415
 
-    return load(os.fspath(root), sources=registered())
+    return load_remembered(os.fspath(root), sources=registered(), version=_version())
 
 
 def _now() -> datetime:

@@ -12,7 +12,7 @@ from metalayer.core.model import Ingest, Model
 from metalayer.core.run import Account, IngestAccount, LandingAccount, Plan, RunResult, TaskResult
 
 if TYPE_CHECKING:
-    from metalayer.metastore.facts import RunRow
+    from metalayer.workspace import RunRow
 
 Answer = dict[str, object]
 

@@ -233,14 +233,75 @@ SHAPES: Mapping[str, Shape] = {
         "",
         of=_text("the table or column that was asked for"),
         nodes=_list(_text("layer.table or layer.table.column")),
-        edges=_list(
-            _object(
-                "",
-                {"from": _text(), "to": _text()} and "",  # placeholder, replaced below
-            )
-        ),
+        edges=_list(_object("", **{"from": _text(), "to": _text(), "kind": _text()})),
     ),
     "quarantine list": _list(_object("", table=_TABLE, rows=_count("rows that wait"))),
     "quarantine show": _ROWS,
     "quarantine replay": _RUN,
+    "source add": _object(
+        "",
+        table=_TABLE,
+        type=_text("what was detected, or --type"),
+        files=_list(_text(), "what was written"),
+        columns=_list(_object("", name=_text(), type=_text())),
+        notes=_list(_text(), "what is worth a look"),
+    ),
+    "source list": _list(
+        _object(
+            "",
+            table=_TABLE,
+            type=_text(),
+            file=_text("the declaration"),
+            loaded=_count("files or parts that are loaded"),
+            already_loaded=_count("those whose content was loaded before under another name"),
+            aside=_count("those that cannot be read"),
+        )
+    ),
+    "source check": _list(
+        _object(
+            "",
+            table=_TABLE,
+            new=_list(_text(), "files or parts that a run would load"),
+            changed=_list(_text(), "those that a run would load again"),
+            missing=_list(_text(), "those that are gone; their rows stay"),
+            unchanged=_count(),
+            aside=_list(_object("", part=_text(), reason=_text()), "those that cannot be read"),
+        )
+    ),
+    "admin maintain": _object(
+        "",
+        compacted=_list(
+            _object(
+                "",
+                table=_TABLE,
+                snapshot=_count(),
+                files_before=_count(),
+                files_after=_count(),
+                rows=_count(),
+            )
+        ),
+        expired=_count("snapshots that were forgotten"),
+        removed=_count("files that were removed"),
+        removed_bytes=_count(),
+        orphans=_count("of these, files that no commit ever named"),
+        waiting=_count("files that wait for their readers to end"),
+        missing=_list(_text(), "files that are needed and not there"),
+    ),
+    "admin snapshots": _list(
+        _object(
+            "a commit, newest first",
+            snapshot=_count("its number"),
+            time=_moment(),
+            kind=_text(),
+            author=_text(),
+            message=_text(),
+            run=_maybe(_text()),
+            tables=_list(_TABLE, "the tables that changed"),
+        )
+    ),
+    "doctor": _object(
+        "exit code 0 where all is well, else 1",
+        ok=_truth(),
+        findings=_list(_object("", name=_text(), ok=_truth(), detail=_text(), mend=_text("empty where it is well"))),
+    ),
 }

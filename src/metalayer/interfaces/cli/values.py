@@ -152,10 +152,20 @@ def _csv(value: object) -> str:
 
 
 def records(columns: Sequence[str], rows: Iterable[Sequence[object]], *, ascii_only: bool = False) -> Iterable[str]:
-    """Yield one JSON array of objects in pieces, an object a line."""
-    names = [to_json(name, ascii_only=ascii_only) for name in columns]
+    """Yield one JSON array of objects in pieces, an object a line; columns of one name are told apart by a number."""
+    names = [to_json(name, ascii_only=ascii_only) for name in _distinct(columns)]
     yield "["
     for number, row in enumerate(rows):
         fields = ", ".join(f"{name}: {to_json(item, ascii_only=ascii_only)}" for name, item in zip(names, row, strict=True))
         yield (",\n " if number else "") + "{" + fields + "}"
     yield "]\n"
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        free, number = name, 2
+        while free in found:
+            free, number = f"{name}_{number}", number + 1
+        found.append(free)
+    return found

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from metalayer.interfaces.cli.options import Call, Noun, verb
-from metalayer.interfaces.cli.printing import print_json, say
+from metalayer.interfaces.cli.printing import note, print_json, say
 from metalayer.interfaces.cli.tables import Label, screen_width, table
 
 command = Noun(name="admin", help="Care of an environment.")
@@ -15,32 +13,71 @@ command = Noun(name="admin", help="Care of an environment.")
 
 @verb("maintain", examples=("metalayer admin maintain", "metalayer admin maintain -e prod --yes"))
 def maintain(call: Call) -> None:
-    """Merge small files, forget snapshots that are older than `keep`, and remove files that nothing needs."""
+    """Merge small files, forget snapshots older than `keep`, and remove files that nothing needs.
+
+    What a kept snapshot says never changes. The exit code is 1 where a file that is needed is missing.
+    """
     call.confirm("merge files and forget old snapshots")
     with call.open() as workspace:
-        report = asdict(workspace.maintain())
+        report = workspace.maintain()
     if call.json:
-        print_json(report)
-        return
-    for name, value in report.items():
-        say(f"{name.replace('_', ' ')}: {value}")
+        print_json(
+            {
+                "compacted": [
+                    {
+                        "table": str(item.table),
+                        "snapshot": item.snapshot,
+                        "files_before": item.files_before,
+                        "files_after": item.files_after,
+                        "rows": item.rows,
+                    }
+                    for item in report.compacted
+                ],
+                "expired": report.expired,
+                "removed": report.removed,
+                "removed_bytes": report.removed_bytes,
+                "orphans": report.orphans,
+                "waiting": report.waiting,
+                "missing": list(report.missing),
+            }
+        )
+    else:
+        for item in report.compacted:
+            say(f"{item.table}: {item.files_before} files merged into {item.files_after}")
+        say(f"{report.expired} snapshots forgotten, {report.removed} files removed ({report.removed_bytes:,} bytes)")
+        if report.waiting:
+            say(f"{report.waiting} files wait for their readers to end")
+    for path in report.missing:
+        note(f"missing: {path}")
+    if report.missing:
+        note("  mend: restore these files from a backup: the tables that need them cannot be read whole.")
+        raise click.exceptions.Exit(1)
 
 
 @verb("snapshots", examples=("metalayer admin snapshots", "metalayer admin snapshots --limit 5 -o json"))
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many.")
 def snapshots(call: Call, limit: int) -> None:
-    """List the newest commits of the lake; `query --at` reads at one."""
+    """List the newest commits of the lake; `metalayer query --at` reads at one."""
     with call.open() as workspace:
-        found = [asdict(item) for item in workspace.snapshots(limit)]
+        found = [
+            {
+                "snapshot": item.id,
+                "time": item.time,
+                "kind": item.kind,
+                "author": item.author,
+                "message": item.message,
+                "run": item.extra.get("run"),
+                "tables": [str(name) for name in item.tables],
+            }
+            for item in workspace.snapshots(limit)
+        ]
     if call.json:
         print_json(found)
-    elif not found:
-        say("no snapshot yet")
-    else:
-        names = list(found[0])
-        rows = [[Label("" if value is None else str(value)) for value in item.values()] for item in found]
-        for line in table(names, rows, width=screen_width()):
-            say(line)
+        return
+    names = ("snapshot", "time", "kind", "author", "message")
+    rows = [[Label(f"{item[name]:%Y-%m-%d %H:%M:%S}" if name == "time" else str(item[name])) for name in names] for item in found]
+    for line in table(names, rows, right=(True,), width=screen_width()):
+        say(line)
 
 
 for _verb in (maintain, snapshots):
