@@ -19,7 +19,7 @@ from metalayer.core.schema import Schema, schema
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending
 from metalayer.core.sql import parse_query
 from metalayer.metastore.postgres import DatabaseSettings
-from metalayer.project import Settings
+from metalayer.project.environment import Settings
 from metalayer.workspace import Workspace
 
 COLUMNS: Schema = schema(id="bigint", customer="varchar", amount="decimal(12,2)", updated="date")

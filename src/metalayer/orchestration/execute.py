@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from metalayer.build.context import RunContext
 from metalayer.build.ingest import Dock, ingest
 from metalayer.build.kinds import Site, written
 from metalayer.build.landing import CheckBlockedError
@@ -25,49 +23,14 @@ from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.model import Model
 from metalayer.core.names import TableName, physical
-from metalayer.core.project import Project
 from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
-from metalayer.core.source import Source
-from metalayer.governance.relations import Relations
 from metalayer.metastore import facts
 from metalayer.orchestration.plan import Known, plan, reads
 from metalayer.orchestration.retry import pauses
+from metalayer.orchestration.shop import Executed, Shop
 
 if TYPE_CHECKING:
-    from metalayer.lake import Lake, LakeState, Session, TableChange
-    from metalayer.metastore.postgres import Metastore
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What an execution works with; the workspace puts it together.
-
-    ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
-    """
-
-    project: Project
-    lake: Lake
-    metastore: Metastore
-    context: RunContext
-    source: Callable[[Model], Source]
-    relations: Callable[[LakeState, Session], Relations]
-    known: Callable[[LakeState], Known]
-    publisher: Callable[[], AbstractContextManager[None]]
-    pause: Callable[[float], None] = time.sleep
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """What an execution came to."""
-
-    plan: Plan
-    results: tuple[TaskResult, ...]
-    snapshot: int | None
-
-    @property
-    def state(self) -> State:
-        """Done where every task is, failed otherwise."""
-        return State.DONE if all(result.state is State.DONE for result in self.results) else State.FAILED
+    from metalayer.lake import LakeState, Session, TableChange
 
 
 def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: bool = False) -> Executed:

@@ -10,7 +10,7 @@ from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName
 from metalayer.core.run import Plan, RunResult, State
 from metalayer.metastore import facts
-from metalayer.orchestration.execute import Executed, Shop, execute
+from metalayer.orchestration.shop import Executed, Shop
 
 
 def processes() -> tuple[int, ...]:
@@ -44,6 +44,8 @@ def run(
     state = State.FAILED
     try:
         if not plan.is_empty:
+            from metalayer.orchestration.execute import execute  # noqa: PLC0415 - the engine, when there is work
+
             executed = execute(plan, shop, chosen, refresh=refresh)
         state = executed.state
     except KeyboardInterrupt:

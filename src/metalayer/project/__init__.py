@@ -3,9 +3,20 @@
 Only this room reads YAML. It never opens a database, a source or a data file, and it never runs a project's code.
 """
 
-from metalayer.core.source import SourceType
-from metalayer.project.bronze import PLANNED_SOURCES
-from metalayer.project.environment import Secrets, Settings, read_environment, resolve
-from metalayer.project.loading import load
+from __future__ import annotations
 
-__all__ = ["PLANNED_SOURCES", "Secrets", "Settings", "SourceType", "load", "read_environment", "resolve"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metalayer.project.loading import load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> object:
+    """Import `load` on first use: a project that is remembered needs no parser."""
+    if name == "load":
+        from metalayer.project.loading import load  # noqa: PLC0415 - see above
+
+        return load
+    raise AttributeError(name)

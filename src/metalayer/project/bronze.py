@@ -193,8 +193,8 @@ def _options(node: MapNode, keys: frozenset[str], given: _Given, reader: ShapeRe
     chosen = MapNode((*own, *(item for item in given.options if item[0].text not in node)), node.location)
     if given.source is None:
         return plain(chosen)
-    options = reader.shape(chosen, given.source.options, what=f"in a source of type {given.kind}")
-    return options if options is not None else {}
+    options: object = reader.shape(chosen, given.source.options, what=f"in a source of type {given.kind}")
+    return {} if options is None else options
 
 
 def read_reference(file: DeclaredFile, stem: str, sources: Mapping[str, SourceType], reader: ShapeReader) -> Draft:

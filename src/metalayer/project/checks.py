@@ -6,6 +6,7 @@ It looks at one declaration alone; whether columns and other tables exist is ask
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -171,7 +172,37 @@ def _note_contradictions(shape: shapes.AnyCheck, rule: Rule, node: MapNode, mist
             hint="Write letters, digits and _ only; put the sentence under `description:`.",
             location=locate(node, "name"),
         )
+    if isinstance(rule, Matches):
+        _note_pattern(rule.pattern, locate(node, "pattern"), mistakes)
     _note_bounds(shape, node, mistakes)
+
+
+_NOT_IN_RE2 = (("(?=", "looks ahead"), ("(?!", "looks ahead"), ("(?<=", "looks behind"), ("(?<!", "looks behind"))
+_BROKEN = ("unterminated", "unbalanced", "nothing to repeat", "missing )", "bad escape (end of pattern)")
+
+
+def _note_pattern(pattern: str, location: Location, mistakes: Mistakes) -> None:
+    """Note a regular expression that RE2 refuses, as far as Python's own module tells: the two differ in details."""
+    bare = re.sub(r"\\\\.|\[[^\]]*\]", "", pattern)
+    for part, does in _NOT_IN_RE2:
+        if part in bare:
+            mistakes.add(
+                f"The pattern {does} with '{part}', which RE2 cannot do.",
+                hint="Match the whole text, or write a row check with `sql:`.",
+                location=location,
+            )
+            return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except re.error as error:
+        if any(part in error.msg for part in _BROKEN):
+            mistakes.add(
+                f"The pattern is no regular expression: {error.msg} at character {(error.pos or 0) + 1}.",
+                hint="Close what is open, and write \\ before a sign that means itself.",
+                location=location,
+            )
 
 
 def _shown(shape: shapes.AnyCheck) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import timedelta
@@ -16,8 +15,8 @@ from typing import Any
 
 from metalayer.core.errors import Location, UsageError, did_you_mean
 from metalayer.core.project import EnvironmentDeclaration, OnFailure, Project
+from metalayer.project.durations import parse_duration
 from metalayer.project.files import DeclaredFile
-from metalayer.project.reading import parse_duration
 
 DIRECTORY = ".metalayer"
 DEFAULT_ENVIRONMENT = "dev"
@@ -114,6 +113,8 @@ class Secrets:
 
     def ask(self, name: str, location: Location | None) -> str:
         """Run the project's command; what it prints never enters a message."""
+        import subprocess  # noqa: PLC0415 - costs as much as reading a small project, and most have no such command
+
         try:
             done = subprocess.run(  # noqa: S603 - the project's own command, given as a list and run without a shell
                 [*self.command, name],

@@ -181,6 +181,7 @@ class _Judge:
     def query(self, item: DeclaredCheck, text: str, prefix: str, columns: Schema | None) -> None:
         """Judge a check's SQL, which stands in ``text`` behind ``prefix``, on the columns of its table."""
         is_row = isinstance(item.check.rule, RowSql)
+        sight = "its own row" if is_row else "this"
         place = _Inside(item.node.value("sql"), self.draft, len(prefix))
         try:
             parsed = parse_query(text)
@@ -191,7 +192,7 @@ class _Judge:
         for reference in parsed.references:
             if reference.table != self.draft.name and reference.name.lower() != "this":
                 self.mistakes.add(
-                    f"The SQL of a check reads {reference.name}, but it sees only {'its own row' if is_row else 'this'}.",
+                    f"The SQL of a check reads {reference.name}, but it sees only {sight}.",
                     hint="Use `references`, or make the comparison a model of its own and check that.",
                     location=place.at(reference.line, reference.column),
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +18,13 @@ from metalayer.project.draft import Draft
 from metalayer.project.environment import DEFAULT_ENVIRONMENT
 from metalayer.project.files import DeclaredFile, Mistakes, read_file
 from metalayer.project.judging import judge
+from metalayer.project.layout import DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
 from metalayer.project.models import read_python_model, read_sql_model
-from metalayer.project.nodes import read_yaml
+from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, read_yaml
 from metalayer.project.reading import ShapeReader
 from metalayer.project.shapes import EnvironmentShape, ProjectShape
 
-SETTINGS_FILE = "metalayer.yml"
-
-
 _YAML = (".yml", ".yaml")
-_DOCUMENT_DIRECTORIES = {
-    "metrics": "metrics",
-    "dashboards": "dashboard",
-    "alerts": "alert",
-    "policies": "policies",
-    "tests": "test",
-}
-_DIRECTORIES = (*(layer.value for layer in Layer), "reference", "contracts", *_DOCUMENT_DIRECTORIES)
 
 
 def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> Project:
@@ -86,7 +77,28 @@ def _settings(root: Path, reader: ShapeReader) -> ProjectShape | None:
         )
     file = read_file(root, path, reader.mistakes)
     node = read_yaml(file, reader.mistakes) if file is not None else None
-    return reader.shape(node, ProjectShape, what=f"in {SETTINGS_FILE}") if node is not None else None
+    if node is None:
+        return None
+    _warn_of_passwords(node, reader.mistakes)
+    return reader.shape(node, ProjectShape, what=f"in {SETTINGS_FILE}")
+
+
+def _warn_of_passwords(node: Node, mistakes: Mistakes) -> None:
+    """Warn of a URL with a password in it: the file is committed."""
+    match node:
+        case ScalarNode():
+            if re.search(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@", node.text):
+                mistakes.warn(
+                    "A password stands in a file that is committed.",
+                    hint="Write ${NAME} in its place, and NAME=… into .env or the environment.",
+                    location=node.location,
+                )
+        case ListNode():
+            for item in node.items:
+                _warn_of_passwords(item, mistakes)
+        case MapNode():
+            for _, value in node.items:
+                _warn_of_passwords(value, mistakes)
 
 
 def _environments(settings: ProjectShape) -> Mapping[str, EnvironmentDeclaration]:
@@ -120,17 +132,8 @@ class _Found:
 def _declaring(root: Path) -> Iterator[_Found]:
     """Yield the files that may declare tables, in a fixed order."""
     for directory in ("bronze", "reference", "silver", "gold"):
-        for path in _files(root / directory):
+        for path in files_below(root / directory):
             yield _Found(directory, path)
-
-
-def _files(directory: Path) -> Iterator[Path]:
-    """Yield the files below a directory, sorted; what begins with a dot is nobody's declaration."""
-    for parent, directories, names in os.walk(directory):
-        directories[:] = sorted(name for name in directories if not name.startswith((".", "__")))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield Path(parent, name)
 
 
 def _drafts(found: _Found, root: Path, sources: Mapping[str, SourceType], reader: ShapeReader) -> tuple[Draft, ...]:
@@ -181,12 +184,14 @@ def _documents(root: Path, tables: Iterable[TableName], reader: ShapeReader) -> 
     known = frozenset(tables)
     found = [
         (path, kind)
-        for directory, kind in _DOCUMENT_DIRECTORIES.items()
-        for path in _files(root / directory)
+        for directory, kind in DOCUMENT_DIRECTORIES.items()
+        for path in files_below(root / directory)
         if path.suffix in _YAML
     ]
     found += [
-        (path, "contract") for path in _files(root / "contracts") if path.name.endswith((".odcs.yaml", ".odcs.yml"))
+        (path, "contract")
+        for path in files_below(root / "contracts")
+        if path.name.endswith((".odcs.yaml", ".odcs.yml"))
     ]
     found += [(root / "glossary.yml", "glossary")] if (root / "glossary.yml").is_file() else []
     for path, kind in found:

@@ -59,7 +59,7 @@ def cycles(edges: Edges) -> tuple[tuple[TableName, ...], ...]:
 def route(
     edges: Edges, starts: Iterable[TableName], goal: TableName, *, avoiding: Iterable[TableName] = ()
 ) -> tuple[TableName, ...] | None:
-    """Return a shortest way from ``starts`` to ``goal`` along what tables need, both ends included; None without one."""
+    """Return a shortest way from ``starts`` to ``goal`` along what tables need, both ends included, or None."""
     avoided = set(avoiding)
     before: dict[TableName, TableName | None] = dict.fromkeys(
         (start for start in sorted(starts, key=_rank) if start not in avoided and start in edges), None

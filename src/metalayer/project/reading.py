@@ -16,6 +16,7 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from metalayer.core.errors import Location, UsageError, did_you_mean
+from metalayer.project.durations import parse_duration
 from metalayer.project.files import Mistakes
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, plain
 
@@ -59,9 +60,13 @@ class KnownField:
     default: Any
 
 
-@cache
 def known_fields(shape: Any) -> tuple[KnownField, ...]:
     """Return what a dataclass declares; a trailing ``_`` keeps a key such as ``from`` apart from Python's word."""
+    return _known_fields(shape)
+
+
+@cache
+def _known_fields(shape: Any) -> tuple[KnownField, ...]:
     hints = get_type_hints(shape, include_extras=True)
     return tuple(_known(item, hints[item.name]) for item in fields(shape) if item.init)
 
@@ -345,31 +350,6 @@ def _short(text: str) -> str:
     """Return the text on one line, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:57] + "…"
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-def parse_duration(text: str) -> timedelta:
-    """Read a duration.
-
-    Raises:
-        UsageError: the text is none.
-
-    >>> parse_duration("90m")
-    datetime.timedelta(seconds=5400)
-    """
-    number, unit = text[:-1], text[-1:]
-    if not (number.isascii() and number.isdigit() and int(number) > 0 and unit in _UNITS):
-        raise UsageError(
-            f"'{text}' is not a duration.", hint="Write a whole number and its unit: 30s, 15m, 2h, 7d or 1w."
-        )
-    try:
-        return timedelta(seconds=int(number) * _UNITS[unit])
-    except OverflowError:
-        raise UsageError(
-            f"'{text}' is longer than any duration.", hint="Write a shorter one, for example 52w."
-        ) from None
 
 
 Duration = Annotated[timedelta, Form("a duration such as 15m, 2h, 7d or 1w", parse_duration, r"^[1-9][0-9]*[smhdw]$")]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from datetime import timedelta
 from enum import Enum
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -73,32 +74,29 @@ def _file(shape: type, title: str) -> JsonSchema:
 def _source(sources: tuple[SourceType, ...]) -> JsonSchema:
     """Return the schema of a file in bronze: one form for each type of source, and a loose one for those to come."""
     writer = _Writer()
-    types_known = [source.name for source in sources]
-    later = [name for name in PLANNED_SOURCES if name not in types_known]
-    forms = [(_is(source.name), _source_form(source, writer)) for source in sources]
-    if later:
-        shared = writer.mapping(GroupShape)["properties"]
-        forms.append(({"properties": {"type": {"enum": later}}}, {"properties": shared}))
+    table = writer.definition("Table", BronzeShape)
+    later = [name for name in PLANNED_SOURCES if name not in {source.name for source in sources}]
+    forms: list[tuple[JsonSchema, JsonSchema]] = [
+        ({"const": source.name}, _source_form(source, table, writer)) for source in sources
+    ]
+    forms.append(({"enum": later}, {"properties": writer.definition("Group", GroupShape)}))
+    known = [*(source.name for source in sources), *later]
     schema: JsonSchema = {
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": sorted([*types_known, *later]), "description": "the kind of source"}},
-        "allOf": [{"if": {**condition, "required": ["type"]}, "then": form} for condition, form in forms],
+        "properties": {"type": {"description": "the kind of source", "enum": sorted(known)}},
+        "allOf": [
+            {"if": {"properties": {"type": condition}, "required": ["type"]}, "then": form} for condition, form in forms
+        ],
     }
     return _titled(schema, "A source") | writer.definitions_part()
 
 
-def _is(name: str) -> JsonSchema:
-    return {"properties": {"type": {"const": name}}}
-
-
-def _source_form(source: SourceType, writer: _Writer) -> JsonSchema:
-    table = writer.mapping(BronzeShape)
+def _source_form(source: SourceType, table: JsonSchema, writer: _Writer) -> JsonSchema:
     options = writer.mapping(source.options)
     return {
-        "type": "object",
         "required": sorted({"type", *options.get("required", ())}),
-        "properties": {"type": {}} | options["properties"] | table["properties"],
+        "properties": {"type": {}} | options["properties"] | table,
         "additionalProperties": False,
     }
 
@@ -110,6 +108,7 @@ class _Writer:
         self.definitions: dict[str, JsonSchema] = {}
 
     def definitions_part(self) -> JsonSchema:
+        """Return the definitions made so far, as a part of a schema."""
         return {"definitions": dict(sorted(self.definitions.items()))} if self.definitions else {}
 
     def mapping(self, shape: type) -> JsonSchema:
@@ -130,11 +129,17 @@ class _Writer:
         return schema | {"properties": properties, "additionalProperties": False}
 
     def reference(self, shape: type) -> JsonSchema:
+        """Return a reference to a dataclass, which is defined once."""
         name = shape.__name__.removesuffix("Shape")
         if name not in self.definitions:
             self.definitions[name] = {}
             self.definitions[name] = self.mapping(shape)
         return {"$ref": f"#/definitions/{name}"}
+
+    def definition(self, name: str, shape: type) -> JsonSchema:
+        """Define a dataclass and return its properties as references, so that several schemas can have them."""
+        self.definitions[name] = self.mapping(shape)
+        return {key: {"$ref": f"#/definitions/{name}/properties/{key}"} for key in self.definitions[name]["properties"]}
 
     def of(self, annotation: Any) -> JsonSchema:
         """Return the schema of an annotation, form by form as `reading` reads it."""
@@ -161,6 +166,7 @@ class _Writer:
         return {"type": _JSON_TYPES[annotation]}
 
     def form(self, form: Form) -> JsonSchema:
+        """Return the schema of a text with a grammar of its own."""
         schema: JsonSchema = {"type": ["string", "number"] if form.numbers else "string", "examples": [form.means]}
         return schema | ({"pattern": form.pattern} if form.pattern else {})
 
@@ -169,16 +175,18 @@ class _Writer:
         ruled = [option for option in options if rule_key(option)]
         if ruled and len(ruled) == len(options):
             rules = [rule_key(option) for option in options]
-            chain: JsonSchema = {"not": {}}
+            chain: JsonSchema = {}
             for rule, option in reversed(list(zip(rules, options, strict=True))):
                 chain = {"if": {"required": [rule]}, "then": self.reference(option), "else": chain}
-            return {"type": "object", "anyOf": [{"required": [rule]} for rule in rules]} | chain
+            self.definitions["AnyCheck"] = {"type": "object", "anyOf": [{"required": [rule]} for rule in rules]} | chain
+            return {"$ref": "#/definitions/AnyCheck"}
         return {"anyOf": [self.of(option) for option in options]}
 
     def one_or_more(self, element: Any) -> JsonSchema:
+        """Return the schema of a list, for which one value may stand unless it is a mapping."""
         items = self.of(element)
         several = {"type": "array", "items": items}
-        if any(is_dataclass(option) for option in members(element)) or "object" in str(items.get("type")):
+        if any(is_dataclass(option) for option in members(element)) or items.get("type") == "object":
             return several
         return {"anyOf": [items, several]}
 
@@ -215,3 +223,7 @@ def main(sources: Iterable[SourceType]) -> None:
     for name, schema in schemas(sources).items():
         (DIRECTORY / f"{name}.json").write_text(rendered(schema), encoding="utf-8")
     sys.stderr.write(f"wrote {len(FILES)} schemas to {DIRECTORY}\n")
+
+
+if __name__ == "__main__":
+    main(point.load() for point in entry_points(group="metalayer.sources"))

@@ -16,7 +16,8 @@ from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
 from metalayer.core.schema import DataType, DriftPolicy, parse_type
-from metalayer.project.reading import Duration, Form, parse_duration
+from metalayer.project.durations import parse_duration
+from metalayer.project.reading import Duration, Form
 
 _SCHEDULES = "Delete it: schedules are not declared yet; let cron call `metalayer run`."
 

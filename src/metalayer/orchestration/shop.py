@@ -1,0 +1,53 @@
+"""What an execution works with and what it comes to: light enough for a run that has nothing to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metalayer.build.context import RunContext
+from metalayer.core.model import Model
+from metalayer.core.project import Project
+from metalayer.core.run import Plan, State, TaskResult
+from metalayer.core.source import Source
+from metalayer.governance.relations import Relations
+from metalayer.orchestration.plan import Known
+
+if TYPE_CHECKING:
+    from metalayer.lake import Lake, LakeState, Session
+    from metalayer.metastore.postgres import Metastore
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What an execution works with; the workspace puts it together.
+
+    ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
+    """
+
+    project: Project
+    lake: Lake
+    metastore: Metastore
+    context: RunContext
+    source: Callable[[Model], Source]
+    relations: Callable[[LakeState, Session], Relations]
+    known: Callable[[LakeState], Known]
+    publisher: Callable[[], AbstractContextManager[None]]
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What an execution came to."""
+
+    plan: Plan
+    results: tuple[TaskResult, ...]
+    snapshot: int | None
+
+    @property
+    def state(self) -> State:
+        """Done where every task is, failed otherwise."""
+        return State.DONE if all(result.state is State.DONE for result in self.results) else State.FAILED
