@@ -337,8 +337,11 @@ class Workspace:
         from metalayer.build.transform import lineage_of  # noqa: PLC0415
         from metalayer.core.lineage import Graph  # noqa: PLC0415
 
-        columns = self._columns(self.lake.state())
-        return Graph.of({name: lineage_of(model, columns) for name, model in self.project.models.items()})  # type: ignore[arg-type]
+        columns, models = self._columns(self.lake.state()), self.project.models
+        return Graph.of(
+            {name: lineage_of(model, columns) for name, model in models.items()},  # type: ignore[arg-type]
+            {name: model.inputs for name, model in models.items()},
+        )
 
     def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
         """Return the newest runs."""
