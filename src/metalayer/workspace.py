@@ -21,6 +21,7 @@ from metalayer.core.model import Ingest, Model
 from metalayer.core.names import TableName, literal, physical, quote
 from metalayer.core.project import Project
 from metalayer.core.run import Plan, RunResult, State
+from metalayer.core.schema import Schema
 from metalayer.core.source import Pending
 from metalayer.governance.access import OWNER, Reader, secure
 from metalayer.governance.relations import Relations
@@ -160,7 +161,7 @@ class Workspace:
 
     # Reading
 
-    def _columns(self, state: LakeState) -> dict[TableName, tuple[object, ...]]:
+    def _columns(self, state: LakeState) -> dict[TableName, Schema]:
         return {name: table.schema.public for name, table in state.tables.items()}
 
     def _relations(self, state: LakeState, session: Session) -> Relations:
@@ -170,7 +171,7 @@ class Workspace:
             return None
 
         superseded = facts.superseded_of(self.metastore.connection, state.snapshot)
-        return Relations(self.project, self.settings.name, superseded, table, self._columns(state))  # type: ignore[arg-type]
+        return Relations(self.project, self.settings.name, superseded, table, self._columns(state))
 
     @contextmanager
     def _reading(self, at: int | None) -> Iterator[tuple[Session, Relations, int]]:
@@ -334,14 +335,11 @@ class Workspace:
 
     def graph(self) -> Graph:
         """Return the lineage of the whole project, columns included where they are known."""
-        from metalayer.build.transform import lineage_of  # noqa: PLC0415
+        from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
         from metalayer.core.lineage import Graph  # noqa: PLC0415
 
-        columns, models = self._columns(self.lake.state()), self.project.models
-        return Graph.of(
-            {name: lineage_of(model, columns) for name, model in models.items()},  # type: ignore[arg-type]
-            {name: model.inputs for name, model in models.items()},
-        )
+        found = lineages(self.project, self._columns(self.lake.state()))
+        return Graph.of(found, {name: model.inputs for name, model in self.project.models.items()})
 
     def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
         """Return the newest runs."""

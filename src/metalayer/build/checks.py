@@ -1,23 +1,30 @@
 """Judging: checks are put to staged rows before anybody sees them, and come back as verdicts.
 
-All row rules of a table are counted in one scan; what failed is looked at again only for its sample. Nothing is changed
-here: `flagged` gives the SELECT that splits good rows from bad ones, and the caller stages both.
+What the files' statistics prove is not looked at; all else is counted in one scan of the rows, uniqueness and
+references of integers by bitmaps; what failed is looked at again for its sample. Nothing is changed here: `flagged`
+gives the SELECT that splits good rows from bad ones, and the caller stages both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from metalayer.build import rules
-from metalayer.build.rules import Subject, failing, flagged
-from metalayer.core.check import Action, Check, Freshness, Outcome, RowCount, TableSql, Unique, Verdict
+from metalayer.build.rules import Bounds, Subject, failing, flagged, statistics_of
+from metalayer.core.check import Action, Check, Freshness, Outcome, References, RowCount, TableSql, Unique, Verdict
 from metalayer.core.errors import BuildError, MetaLayerError
 
-__all__ = ["Judgement", "Query", "Subject", "failing", "flagged", "judge"]
+__all__ = ["Bounds", "Judgement", "Query", "Subject", "failing", "flagged", "judge", "statistics_of"]
 
-Query = Callable[[str], list[tuple[object, ...]]]
+Query = Callable[[str], Sequence[tuple[object, ...]]]
 """Runs one statement on the engine and returns its rows; its errors are children of `MetaLayerError`."""
+
+_BITMAP_BYTES = 96 * 2**20
+"""What the bitmaps of one scan may take together; every thread has its own copy, and two more are made at the end."""
+
+_Numbered = Sequence[tuple[int, Check]]
+"""Checks with their places: two checks may be equal, their places are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +56,22 @@ def judge(checks: Sequence[Check], subject: Subject, query: Query) -> Judgement:
         BuildError: a check does not fit the rows, a constant cannot be used, or a rule's SQL fails.
     """
     _require_constants(checks, subject, query)
-    of_rows = [check for check in checks if _judges_rows(check)]
-    found = _judge_rows(of_rows, subject, query)
-    aside = [check for check in of_rows if check.on_fail is Action.QUARANTINE and found.failed(check)]
-    item = subject.table or subject.rows
+    numbered = tuple(enumerate(checks))
+    of_rows = [(place, check) for place, check in numbered if _judges_rows(check)]
+    of_table = [(place, check) for place, check in numbered if not _judges_rows(check)]
+    rows, verdicts = _judged(numbered if subject.is_whole else of_rows, subject, query)
+    aside = [found.check for found in verdicts.values() if found.outcome is Outcome.QUARANTINED]
+    table = subject.table or subject.rows
     if aside and subject.is_whole:
-        item = rules.kept(aside, subject)
-    of_table = [check for check in checks if not _judges_rows(check)]
-    verdicts = _sampled(found, subject, query) | _judge_table(of_table, replace(subject, table=item), found, query)
-    return Judgement(found.rows, tuple(verdicts[position] for position in map(id, checks)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The counts of one scan over the judged rows."""
-
-    rows: int
-    conditions: tuple[tuple[Check, str], ...]
-    counts: tuple[int, ...]
-
-    def failed(self, check: Check) -> int:
-        return next(count for (other, _), count in zip(self.conditions, self.counts, strict=True) if other is check)
+        table = rules.kept(aside, subject)
+    if of_table and table != subject.rows:
+        left = replace(subject, rows=table, table=None, statistics={}, unique_range={})
+        verdicts |= _judged(of_table, left, query)[1]
+    return Judgement(rows, tuple(verdicts[place] for place, _ in numbered))
 
 
 def _judges_rows(check: Check) -> bool:
+    """Tell whether a check judges the rows as they are staged, not what the table will be."""
     if isinstance(check.rule, Unique):
         return check.on_fail is Action.QUARANTINE
     return not isinstance(check.rule, RowCount | Freshness | TableSql)
@@ -91,7 +90,7 @@ def _require_constants(checks: Sequence[Check], subject: Subject, query: Query) 
         if all(query("SELECT " + ", ".join(sql for sql, _ in tried))[0]):
             return
     except MetaLayerError:
-        pass  # a bad pattern stops the statement: asked one by one, each says its own
+        pass  # a bad pattern stops the whole statement; asked one by one, each constant says its own
     for sql, error in tried:
         try:
             usable = query(f"SELECT {sql}")[0][0]
@@ -101,35 +100,134 @@ def _require_constants(checks: Sequence[Check], subject: Subject, query: Query) 
             raise error
 
 
-def _judge_rows(checks: Sequence[Check], subject: Subject, query: Query) -> _Found:
-    conditions = tuple(
-        (check, rules.aside(check, subject) if check.on_fail is Action.QUARANTINE else _row(check, subject))
-        for check in checks
+def _judged(numbered: _Numbered, subject: Subject, query: Query) -> tuple[int, dict[int, Verdict]]:
+    """Judge ``subject.rows`` in one scan, and return their number and a verdict for each check."""
+    proven = _proven(numbered, subject, query)
+    doubts = _doubts([(place, check) for place, check in numbered if place not in proven], subject, query)
+    conditions = {
+        place: condition
+        for place, check in numbered
+        if place not in proven and (condition := _condition(check, subject)) is not None
+    }
+    terms: dict[int, tuple[str, ...]] = {}
+    for place, check in numbered:
+        if isinstance(check.rule, Freshness):
+            terms[place] = rules.newest(check, check.rule, subject)
+        elif place in doubts:
+            terms[place] = (doubts[place],)
+        elif place in conditions and not isinstance(check.rule, Unique):
+            terms[place] = (rules.count_of(conditions[place]),)
+    found = _scanned(numbered, terms, subject, query)
+    failed: dict[int, int] = dict.fromkeys(proven, 0)
+    for place, check in numbered:
+        if place not in proven and place in conditions:
+            failed[place] = _failed(
+                check, conditions[place], found.get(place), subject, query, exact=place not in doubts
+            )
+    shown = _samples(
+        [(place, check, conditions[place]) for place, check in numbered if failed.get(place)], subject, query
     )
-    statement = rules.scan([condition for _, condition in conditions], subject.rows)
+    rows = _number(found[_ROWS][0])
+    verdicts = {}
+    for place, check in numbered:
+        if place in failed:
+            verdicts[place] = rules.verdict(check, rows, failed[place], sample=shown.get(place, ()))
+        else:
+            verdicts[place] = _table_verdict(check, rows, found.get(place, ()), subject, query)
+    return rows, verdicts
+
+
+_ROWS = -1
+"""The place of the number of rows among what a scan found."""
+
+_Found = tuple[object, ...]
+
+
+def _condition(check: Check, subject: Subject) -> str | None:
+    """Return the condition of the rows that a check fails; None for a rule about the table as a whole."""
+    if check.on_fail is Action.QUARANTINE:
+        return rules.aside(check, subject)
+    return rules.is_duplicate(check, subject) if isinstance(check.rule, Unique) else failing(check, subject)
+
+
+def _proven(numbered: _Numbered, subject: Subject, query: Query) -> set[int]:
+    """Return the places of checks that no row can fail, as the files' statistics tell."""
+    proofs = [(place, sql) for place, check in numbered if (sql := rules.proof(check, subject)) is not None]
+    if not proofs:
+        return set()
+    answers = query("SELECT " + ", ".join(sql for _, sql in proofs))[0]
+    return {place for (place, _), holds in zip(proofs, answers, strict=True) if holds}
+
+
+def _doubts(numbered: _Numbered, subject: Subject, query: Query) -> dict[int, str]:
+    """Return, for checks of integers, an aggregate that is 0 exactly if no row fails, within the memory for bitmaps."""
+    wanted = [
+        (place, check, among) for place, check in numbered if (among := _bitmap_range(check, subject)) is not None
+    ]
+    if not wanted:
+        return {}
+    left = _BITMAP_BYTES * 8 // (_number(query("SELECT current_setting('threads')")[0][0]) + 2)
+    doubts = {}
+    for place, check, among in wanted:
+        if len(among) > left:
+            continue
+        doubt = _doubt(check, among, subject, query)
+        if doubt is not None:
+            doubts[place] = doubt
+            left -= len(among)
+    return doubts
+
+
+def _doubt(check: Check, among: range, subject: Subject, query: Query) -> str | None:
+    """Return the aggregate for one check; a parent without a gap in the range leaves nothing to doubt."""
+    if not isinstance(check.rule, References):
+        return rules.surplus(check.columns[0], among)
+    parent, column = subject.references[check.rule.table], check.rule.columns[0]
     try:
-        rows, *counts = map(_number, query(statement)[0])
+        gaps = _number(query(rules.gaps(parent, column, among))[0][0])
     except MetaLayerError:
-        _blame(conditions, subject, query)
+        return None  # not a column of numbers: the scan compares the values themselves, or says what is wrong
+    return rules.orphans(check.columns[0], parent, column, among) if gaps else "0"
+
+
+def _bitmap_range(check: Check, subject: Subject) -> range | None:
+    """Return the range of a check's one integer column where a bitmap of it is worth its memory."""
+    if not isinstance(check.rule, Unique | References) or len(check.columns) != 1:
+        return None
+    if isinstance(check.rule, Unique) and not subject.is_whole:
+        return None
+    among = rules.integers(check.columns[0], subject)
+    if among is None or not -(2**63) <= among[0] <= among[-1] < 2**63 - 1:
+        return None
+    bounds = subject.statistics.get(check.columns[0])
+    return among if bounds is None or len(among) <= max(64 * bounds.rows, 2**20) else None
+
+
+def _scanned(
+    numbered: _Numbered, terms: Mapping[int, tuple[str, ...]], subject: Subject, query: Query
+) -> dict[int, _Found]:
+    """Run the one scan and return what each place's terms came to."""
+    try:
+        rows, *values = query(rules.scan([sql for listed in terms.values() for sql in listed], subject.rows))[0]
+    except MetaLayerError:
+        _blame(((check, terms[place]) for place, check in numbered if place in terms), subject, query)
         raise
-    return _Found(rows, conditions, tuple(counts))
+    found: dict[int, _Found] = {_ROWS: (rows,)}
+    for place, listed in terms.items():
+        found[place], values = tuple(values[: len(listed)]), values[len(listed) :]
+    return found
 
 
-def _row(check: Check, subject: Subject) -> str:
-    # What judges rows has a condition; `_judges_rows` chose it.
-    return failing(check, subject) or "false"
-
-
-def _blame(conditions: Sequence[tuple[Check, str]], subject: Subject, query: Query) -> None:
+def _blame(terms: Iterable[tuple[Check, tuple[str, ...]]], subject: Subject, query: Query) -> None:
     """Find the check whose SQL fails where the others' and the rows themselves do not.
 
     Raises:
         BuildError: it is this one.
     """
     query(f"SELECT 1 FROM {subject.rows} AS {rules.ROWS} LIMIT 1")
-    for check, condition in conditions:
+    for check, listed in terms:
         try:
-            query(rules.scan([condition], subject.rows))
+            query(rules.scan(listed, subject.rows))
         except MetaLayerError as error:
             raise _cannot_run(check, error) from error
 
@@ -142,58 +240,43 @@ def _cannot_run(check: Check, error: MetaLayerError) -> BuildError:
     )
 
 
-def _sampled(found: _Found, subject: Subject, query: Query) -> dict[int, Verdict]:
-    """Return the row checks' verdicts; one statement fetches the samples of all that failed."""
-    failed = [pair for pair, count in zip(found.conditions, found.counts, strict=True) if count]
-    shown: dict[int, tuple[str, ...]] = {}
-    if failed:
-        lists = query(rules.samples(failed, subject, subject.rows))[0]
-        shown = {id(check): _texts(texts) for (check, _), texts in zip(failed, lists, strict=True)}
-    return {
-        id(check): rules.verdict(check, found.rows, count, sample=shown.get(id(check), ()))
-        for (check, _), count in zip(found.conditions, found.counts, strict=True)
-    }
+def _failed(check: Check, condition: str, found: _Found | None, subject: Subject, query: Query, *, exact: bool) -> int:
+    """Return how many rows fail; a doubt that was not 0 is resolved by counting them."""
+    count = None if found is None else _number(found[0])
+    if count is not None and (exact or count == 0):
+        return count
+    if isinstance(check.rule, Unique):
+        copies = _number(query(rules.duplicated(check, subject))[0][0])
+        if copies == 0 or subject.is_whole:
+            return copies
+    return _number(query(rules.scan([rules.count_of(condition)], subject.rows))[0][1])
 
 
-def _judge_table(checks: Sequence[Check], subject: Subject, found: _Found, query: Query) -> dict[int, Verdict]:
-    """Judge what the table will be; ``subject.table`` is its FROM item."""
-    item = subject.table or subject.rows
-    measured: list[object] = []
-    fresh = [check for check in checks if isinstance(check.rule, Freshness)]
-    rows = found.rows
-    if fresh or (item != subject.rows and checks):
-        count, *measured = query(rules.measure(fresh, subject, item))[0]
-        rows = _number(count)
-    newest = dict(zip(map(id, fresh), zip(measured[::2], measured[1::2], strict=True), strict=True))
-    verdicts: dict[int, Verdict] = {}
-    for check in checks:
-        match check.rule:
-            case RowCount(minimum, maximum):
-                short, long = minimum is not None and rows < minimum, maximum is not None and rows > maximum
-                verdicts[id(check)] = rules.verdict(check, 1, int(short or long), observed=str(rows))
-            case Freshness():
-                value, is_fresh = newest[id(check)]
-                observed = "no value" if value is None else str(value)
-                verdicts[id(check)] = rules.verdict(check, 1, int(not is_fresh), observed=observed)
-            case TableSql() as rule:
-                try:
-                    ((value, as_expected),) = query(rules.answer(rule, item))
-                except MetaLayerError as error:
-                    raise _cannot_run(check, error) from error
-                observed = "NULL" if value is None else str(value)
-                verdicts[id(check)] = rules.verdict(check, 1, int(not as_expected), observed=observed)
-            case _:
-                verdicts[id(check)] = _judge_unique(check, subject, rows, query)
-    return verdicts
+def _samples(failed: Sequence[tuple[int, Check, str]], subject: Subject, query: Query) -> dict[int, tuple[str, ...]]:
+    """Fetch the samples of all that failed, in one statement."""
+    if not failed:
+        return {}
+    lists = query(rules.samples([(check, condition) for _, check, condition in failed], subject))[0]
+    return {place: _texts(texts) for (place, _, _), texts in zip(failed, lists, strict=True)}
 
 
-def _judge_unique(check: Check, subject: Subject, rows: int, query: Query) -> Verdict:
-    item = subject.table or subject.rows
-    failed = _number(query(rules.duplicated(check, subject, item))[0][0])
-    shown: tuple[str, ...] = ()
-    if failed:
-        shown = _texts(query(rules.samples([(check, rules.is_duplicate(check, subject))], subject, item))[0][0])
-    return rules.verdict(check, rows, failed, sample=shown)
+def _table_verdict(check: Check, rows: int, found: _Found, subject: Subject, query: Query) -> Verdict:
+    """Judge one rule about the table as a whole."""
+    match check.rule:
+        case RowCount(minimum, maximum):
+            enough = (minimum is None or rows >= minimum) and (maximum is None or rows <= maximum)
+            return rules.verdict(check, 1, int(not enough), observed=str(rows))
+        case Freshness():
+            newest, fresh = found
+            return rules.verdict(check, 1, int(not fresh), observed="no value" if newest is None else str(newest))
+        case TableSql() as rule:
+            try:
+                ((value, holds),) = query(rules.answer(rule, subject.rows))
+            except MetaLayerError as error:
+                raise _cannot_run(check, error) from error
+            return rules.verdict(check, 1, int(not holds), observed="NULL" if value is None else str(value))
+        case _:
+            raise AssertionError(check.rule)  # every other rule has a condition
 
 
 def _number(value: object) -> int:

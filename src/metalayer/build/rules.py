@@ -1,6 +1,6 @@
 """Rules as SQL: what a row must not be, how a table is measured, and which rows are set aside.
 
-Pure: it writes statements and judges what they returned; it runs nothing (`build.checks` does).
+Pure: it writes SQL and judges what it returned; it runs nothing (`build.checks` does).
 
 Every statement names the judged rows ``_judged``, so that a rule never meets a parent's column of the same name. NULL
 never fails a rule other than `NotNull`; a NaN is greater than every number, so it fails a maximum and passes a minimum.
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
 
 from metalayer.core.check import (
     AcceptedValues,
@@ -35,6 +36,9 @@ from metalayer.core.errors import BuildError, did_you_mean
 from metalayer.core.names import TableName, literal, quote
 from metalayer.core.schema import DataType, ListOf, Scalar
 
+if TYPE_CHECKING:
+    from metalayer.lake import StagedFiles
+
 ROWS = quote("_judged")
 FAILED, ROW_HASH = "_failed", "_row_hash"
 SAMPLES = 5
@@ -43,6 +47,48 @@ _INTEGERS = frozenset(
     {"tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint"}
 )
 _TIMES = frozenset({"date", "timestamp", "timestamptz", "timestamp_s", "timestamp_ms", "timestamp_ns"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is known for certain of a column's values in files.
+
+    ``minima`` and ``maxima`` hold the least and greatest value of each file that has any, as text; None where that of
+    some file is not known.
+    """
+
+    rows: int
+    nulls: int
+    minima: tuple[str, ...] | None = None
+    maxima: tuple[str, ...] | None = None
+
+
+def statistics_of(files: StagedFiles) -> dict[str, Bounds]:
+    """Return what staged files say of their columns; a column that some file does not report is left out.
+
+    Bounds are taken only of numbers and times: those of texts may be cut, and a NaN lies outside of any.
+    """
+    found = {}
+    for column in files.schema.columns:
+        parts = [next((s for s in file.statistics if s.column_id == column.id), None) for file in files]
+        known = [part for part in parts if part is not None]
+        if len(known) == len(parts) and known:
+            filled = [part for part in known if part.nulls < part.values]
+            bounded = _is(column.type, *_INTEGERS, *_TIMES, "decimal") or (
+                _is(column.type, "real", "double") and all(part.has_nan is False for part in filled)
+            )
+            found[column.name] = Bounds(
+                rows=sum(part.values for part in known),
+                nulls=sum(part.nulls for part in known),
+                minima=_known([part.minimum for part in filled]) if bounded else None,
+                maxima=_known([part.maximum for part in filled]) if bounded else None,
+            )
+    return found
+
+
+def _known(texts: Sequence[str | None]) -> tuple[str, ...] | None:
+    known = tuple(value for value in texts if value is not None)
+    return known if len(known) == len(texts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +103,8 @@ class Subject:
         table: a FROM item of the whole table after the run, which table rules and `Unique` judge; None where the rows
             are the whole table.
         references: FROM items of the parents.
-        unique_range: the least and greatest value of integer columns, where files' statistics tell them exactly.
+        statistics: what the files say of columns, where the rows are whole files; empty where they are not.
+        unique_range: the least and greatest value of integer columns, where they are known otherwise.
         hashed: the columns that a row's hash covers; None is all.
     """
 
@@ -67,6 +114,7 @@ class Subject:
     now: datetime
     table: str | None = None
     references: Mapping[TableName, str] = field(default_factory=dict, hash=False)
+    statistics: Mapping[str, Bounds] = field(default_factory=dict, hash=False)
     unique_range: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
     hashed: tuple[str, ...] | None = None
 
@@ -184,23 +232,88 @@ def row_hash(subject: Subject) -> str:
     return f"md5({_json(names)})"
 
 
-def scan(conditions: Iterable[str], item: str) -> str:
-    """Return the statement that counts an item's rows and, for each condition, those where it is true."""
-    terms = ["count(*)", *(f"count(*) FILTER (WHERE {condition})" for condition in conditions)]
-    return _select(terms, item)
+def count_of(condition: str) -> str:
+    """Return the aggregate that counts the rows where a condition is true."""
+    return f"count(*) FILTER (WHERE {condition})"
 
 
-def measure(checks: Sequence[Check], subject: Subject, item: str) -> str:
-    """Return the statement that counts a table's rows and takes its newest values, two terms for each freshness."""
-    terms = ["count(*)"]
-    for check in checks:
-        if isinstance(check.rule, Freshness):
-            terms += newest(check, check.rule, subject)
-    return _select(terms, item)
+def scan(terms: Iterable[str], item: str) -> str:
+    """Return the statement that counts an item's rows and computes further aggregates beside it."""
+    return _select(["count(*)", *terms], item)
+
+
+def proof(check: Check, subject: Subject) -> str | None:
+    """Return SQL without a table that is true only if no row can fail; None where statistics cannot tell."""
+    found = [subject.statistics.get(name) for name in check.columns]
+    known = [bounds for bounds in found if bounds is not None]
+    if not known or len(known) < len(found):
+        return None
+    match check.rule:
+        case NotNull():
+            return "false" if any(bounds.nulls for bounds in known) else "true"
+        case Range(minimum, maximum):
+            conditions = []
+            for name, bounds in zip(check.columns, known, strict=True):
+                type_ = subject.columns[name]
+                for sign, bound, extremes in ((">=", minimum, bounds.minima), ("<=", maximum, bounds.maxima)):
+                    if bound is not None and extremes is None:
+                        return None
+                    if bound is not None:
+                        conditions += [
+                            f"{_constant(extreme, type_)} {sign} {_constant(bound, type_)}"
+                            for extreme in extremes or ()
+                        ]
+            return _all(conditions) or "true"
+        case _:
+            return None
+
+
+def integers(name: str, subject: Subject) -> range | None:
+    """Return the integers among which all values of a column lie; None where that is not known, or it has no value."""
+    if not _is(subject.columns[name], *_INTEGERS):
+        return None
+    if name in subject.unique_range:
+        least, greatest = subject.unique_range[name]
+        return range(least, greatest + 1)
+    bounds = subject.statistics.get(name)
+    if bounds is None or not bounds.minima or not bounds.maxima:
+        return None
+    return range(min(map(int, bounds.minima)), max(map(int, bounds.maxima)) + 1)
+
+
+def surplus(name: str, among: range) -> str:
+    """Return the aggregate that is 0 exactly if no two rows have the same integer, of a column within a range.
+
+    One bit stands for each integer of the range.
+    """
+    field_ = f"{ROWS}.{quote(name)}"
+    return f"count({field_}) - coalesce(bit_count({_bitmap(field_, among)}), 0)"
+
+
+def orphans(name: str, parent: str, parent_column: str, among: range) -> str:
+    """Return the aggregate that counts the integers of a column, within a range, which the parent does not have."""
+    have = f"(SELECT {_bitmap(quote(parent_column), among)} {_whole_numbers(parent, parent_column, among)})"
+    ours = _bitmap(f"{ROWS}.{quote(name)}", among)
+    return f"coalesce(bit_count(coalesce({ours} & ~{have}, {ours})), 0)"
+
+
+def gaps(parent: str, parent_column: str, among: range) -> str:
+    """Return the statement that counts the integers of a range which a parent does not have."""
+    have = f"coalesce(bit_count({_bitmap(quote(parent_column), among)}), 0)"
+    return f"SELECT {len(among)} - {have} {_whole_numbers(parent, parent_column, among)}"
+
+
+def _bitmap(field_: str, among: range) -> str:
+    return f"bitstring_agg(CAST({field_} AS bigint), {among[0]}, {among[-1]})"
+
+
+def _whole_numbers(parent: str, column: str, among: range) -> str:
+    name = quote(column)
+    return f"FROM {parent} WHERE {name} BETWEEN {among[0]} AND {among[-1]} AND {name} = TRY_CAST({name} AS bigint)"
 
 
 def newest(check: Check, rule: Freshness, subject: Subject) -> tuple[str, str]:
-    """Return the newest value as text and whether it is fresh enough, as two aggregates."""
+    """Return the newest value as text and whether it is fresh enough, as two terms of a scan."""
     (field_,) = _columns(check, subject)
     type_ = subject.columns[check.columns[0]]
     if not (isinstance(type_, Scalar) and type_.name in _TIMES):
@@ -217,18 +330,20 @@ def newest(check: Check, rule: Freshness, subject: Subject) -> tuple[str, str]:
             bound = oldest.isoformat(sep=" ") + "+00"
         case _:
             bound = oldest.isoformat(sep=" ")
-    return f"CAST(max({field_}) AS varchar)", f"max({field_}) >= CAST({literal(bound)} AS {type_})"
+    bounds = subject.statistics.get(check.columns[0])
+    latest = f"max({field_})"
+    if bounds is not None and bounds.maxima:
+        latest = f"greatest({', '.join(_constant(value, type_) for value in bounds.maxima)})"
+    return f"CAST({latest} AS varchar)", f"{latest} >= CAST({literal(bound)} AS {type_})"
 
 
-def duplicated(check: Check, subject: Subject, item: str) -> str:
-    """Return the statement that counts the rows whose key occurs more than once."""
+def duplicated(check: Check, subject: Subject) -> str:
+    """Return the statement that counts the table's rows whose key occurs more than once."""
     _columns(check, subject)
     keys = ", ".join(map(quote, check.columns))
     there = _all(f"{quote(name)} IS NOT NULL" for name in check.columns)
-    return (
-        "SELECT coalesce(sum(copies), 0)::bigint\n"
-        f"FROM (SELECT count(*) AS copies FROM {item} WHERE {there} GROUP BY {keys} HAVING count(*) > 1)"
-    )
+    groups = f"FROM {subject.table or subject.rows} WHERE {there} GROUP BY {keys} HAVING count(*) > 1"
+    return f"SELECT coalesce(sum(copies), 0)::bigint\nFROM (SELECT count(*) AS copies {groups})"
 
 
 def answer(rule: TableSql, item: str) -> str:
@@ -249,7 +364,7 @@ def answer(rule: TableSql, item: str) -> str:
     )
 
 
-def samples(conditions: Sequence[tuple[Check, str]], subject: Subject, item: str) -> str:
+def samples(conditions: Sequence[tuple[Check, str]], subject: Subject) -> str:
     """Return the statement that fetches, for each failed check, a list of up to five failing rows' keys.
 
     The least ones as text are taken, so that the same rows give the same sample.
@@ -260,7 +375,7 @@ def samples(conditions: Sequence[tuple[Check, str]], subject: Subject, item: str
         shown = f"CASE WHEN {condition} THEN {_sample(check, subject)} END"
         terms.append(f"min({shown}, {SAMPLES})")
     some = _any(f"({condition})" for _, condition in conditions)
-    return _select(terms, item) + f"\nWHERE {some}"
+    return _select(terms, subject.rows) + f"\nWHERE {some}"
 
 
 def outcome(check: Check, checked: int, failed: int) -> Outcome:
@@ -364,8 +479,13 @@ def _constant(value: Value, type_: DataType) -> str:
 
 
 def _not_accepted(values: tuple[Value, ...], name: str, field_: str, subject: Subject) -> str:
-    listed = [_constant(value, subject.columns[name]) for value in values if value is not None]
-    return f"{field_} NOT IN ({', '.join(listed)})" if listed else f"{field_} IS NOT NULL"
+    listed = ", ".join(_constant(value, subject.columns[name]) for value in values if value is not None)
+    if not listed:
+        return f"{field_} IS NOT NULL"
+    if _is(subject.columns[name], "varchar"):
+        # Unlike IN, the engine evaluates this function once for each entry of a file's dictionary.
+        return f"NOT list_contains([{listed}], {field_})"
+    return f"{field_} NOT IN ({listed})"
 
 
 def _is(type_: DataType, *names: str) -> bool:
@@ -426,11 +546,7 @@ def _sample(check: Check, subject: Subject) -> str:
 def _fits(value: Value, type_: DataType) -> str:
     """Return SQL that is true where a constant can be cast to a type and stays what it is."""
     spelled = _spelled(value)
-    if (
-        isinstance(type_, Scalar)
-        and (type_.name == "decimal" or type_.name in _INTEGERS)
-        and _is_rounded(spelled, type_)
-    ):
+    if _is(type_, "decimal", *_INTEGERS) and _is_rounded(spelled, type_):
         return "false"
     tried = f"TRY_CAST({text(spelled)} AS {type_})"
     if _is(type_, "date"):
@@ -440,7 +556,7 @@ def _fits(value: Value, type_: DataType) -> str:
     return f"{tried} IS NOT NULL"
 
 
-def _is_rounded(spelled: str, type_: Scalar) -> bool:
+def _is_rounded(spelled: str, type_: DataType) -> bool:
     """Tell whether a number has more digits after the point than the type keeps."""
     try:
         number = Decimal(spelled.strip())
@@ -449,7 +565,8 @@ def _is_rounded(spelled: str, type_: Scalar) -> bool:
     if not number.is_finite():
         return False
     exponent = number.normalize().as_tuple().exponent
-    return isinstance(exponent, int) and -exponent > (type_.scale or 0)
+    kept = type_.scale or 0 if isinstance(type_, Scalar) else 0
+    return isinstance(exponent, int) and -exponent > kept
 
 
 def _bad_constant(check: Check, value: Value, name: str, type_: DataType) -> BuildError:

@@ -11,9 +11,10 @@ from metalayer.build.python import call
 from metalayer.core.errors import BuildError, did_you_mean
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.lineage import Lineage
-from metalayer.core.model import Ingest, Model, PythonQuery, SqlQuery
+from metalayer.core.model import Ingest, Kind, Model, PythonQuery, SqlQuery
 from metalayer.core.names import TableName, quote
-from metalayer.core.schema import Column, Schema
+from metalayer.core.project import Project
+from metalayer.core.schema import PROVENANCE, Column, Schema
 from metalayer.core.sql import parse_query
 from metalayer.governance.access import OWNER, secure
 
@@ -114,11 +115,25 @@ def enforced(model: Model, found: Schema) -> Schema:
 
 
 def lineage_of(model: Model, columns: Mapping[TableName, Schema]) -> Lineage | None:
-    """Return where a SQL model's columns come from; None for a Python model, which may do anything."""
+    """Return where a SQL model's columns come from; None for a source or a Python model, which may do anything."""
     if not isinstance(model.query, SqlQuery):
         return None
     schemas = {
-        table: {column.name: str(column.type) if column.type is not None else None for column in found}
+        name: {column.name: str(column.type) if column.type is not None else None for column in found}
         for table, found in columns.items()
+        for name in (table, table.current)
     }
-    return parse_query(model.query.text).lineage(schemas)
+    found = parse_query(model.query.text).lineage(schemas)
+    return found.as_history(model.time, model.deleted) if model.kind is Kind.SCD2 and model.time else found
+
+
+def lineages(project: Project, columns: Mapping[TableName, Schema]) -> dict[TableName, Lineage | None]:
+    """Return the lineage of every table of a project; columns of tables not yet built are those their queries yield."""
+    known: dict[TableName, Schema] = dict(columns)
+    found: dict[TableName, Lineage | None] = {}
+    for name, model in project.models.items():
+        lineage = found[name] = lineage_of(model, known)
+        if name not in known:
+            yielded = () if lineage is None else tuple(Column(column.name, None) for column in lineage.columns)
+            known[name] = yielded or (*model.columns, *(PROVENANCE if model.is_source else ()))
+    return found
