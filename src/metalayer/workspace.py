@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from metalayer.build.context import RunContext, new_id
-from metalayer.core.errors import UsageError
+from metalayer.core.errors import MetaLayerError, UsageError
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.model import Ingest, Model
 from metalayer.core.names import TableName, literal, physical, quote
@@ -26,7 +26,7 @@ from metalayer.core.source import Pending
 from metalayer.governance.access import OWNER, Reader, secure
 from metalayer.governance.relations import Relations
 from metalayer.metastore import facts
-from metalayer.orchestration.plan import Known
+from metalayer.orchestration.plan import Known, unread
 from metalayer.orchestration.plan import plan as decide
 from metalayer.orchestration.select import select
 
@@ -274,6 +274,7 @@ class Workspace:
             facts.record_events(self.metastore.connection, events)
         if report:
             result = with_report(shop, result, self.write_report(result))
+        self._maintain_after(result)
         if result.state is not State.DONE and self.settings.webhook:
             from metalayer.observability.notify import tell  # noqa: PLC0415
 
@@ -414,8 +415,30 @@ class Workspace:
 
     def maintain(self) -> MaintenanceReport:
         """Merge small files, forget old snapshots and remove files that nothing needs."""
-        protect = facts.oldest_positions(self.metastore.connection)
-        return self.lake.maintain(keep=self.settings.keep, grace=timedelta(days=1), now=_now(), protect=protect)
+        state, connection = self.lake.state(), self.metastore.connection
+        report = self.lake.maintain(
+            keep=self.settings.keep,
+            grace=timedelta(days=1),
+            now=_now(),
+            protect=unread(self._known(state, {})),
+        )
+        words = (
+            f"{len(report.compacted)} tables compacted, {report.expired} snapshots expired, {report.removed} removed"
+        )
+        facts.record_events(connection, [Event(EventKind.MAINTENANCE_FINISHED, _now(), words)])
+        return report
+
+    def _maintain_after(self, result: RunResult) -> None:
+        """Maintain after a run that committed something, at most once an hour; a run never fails by it."""
+        if result.snapshot is None:
+            return
+        last = facts.last_event(self.metastore.connection, EventKind.MAINTENANCE_FINISHED)
+        if last is not None and _now() - last < timedelta(hours=1):
+            return
+        try:
+            self.maintain()
+        except MetaLayerError as error:
+            self._listener(Event(EventKind.MAINTENANCE_FINISHED, _now(), f"maintenance failed: {error.message}"))
 
 
 def load_project(root: str | os.PathLike[str]) -> Project:

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from metalayer.core.check import Verdict
 from metalayer.core.errors import ConflictError
-from metalayer.core.event import Event
+from metalayer.core.event import Event, EventKind
 from metalayer.core.names import TableName
 from metalayer.core.run import Account, Failure, IngestAccount, State, TaskResult
 from metalayer.core.source import Position
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
+"""An open connection; rows are what the statement says they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def cursor_of(connection: Connection, table: TableName) -> dict[str, PartState]:
         "SELECT part, position, version, state, reason, batch_id FROM metalayer.cursor WHERE table_name = %s",
         (str(table),),
     ).fetchall()
-    return {str(row[0]): PartState(*row) for row in rows}  # type: ignore[arg-type]
+    return {str(row[0]): PartState(*row) for row in rows}
 
 
 def advance_cursor(
@@ -190,13 +192,13 @@ def published_tables(connection: Connection) -> dict[TableName, Published]:
     for table, name, table_id, snapshot in connection.execute(
         "SELECT table_name, input, table_id, snapshot_id FROM metalayer.position"
     ).fetchall():
-        positions.setdefault(str(table), {})[TableName.parse(str(name))] = InputPosition(table_id, snapshot)  # type: ignore[arg-type]
+        positions.setdefault(str(table), {})[TableName.parse(str(name))] = InputPosition(table_id, snapshot)
     rows = connection.execute(
         "SELECT table_name, meaning, snapshot_id, run_id, published_at FROM metalayer.published"
     ).fetchall()
     return {
-        TableName.parse(str(row[0])): Published(*row[1:], positions=positions.get(str(row[0]), {}))  # type: ignore[misc]
-        for row in rows
+        TableName.parse(table): Published(meaning, snapshot, run_id, at, positions.get(table, {}))
+        for table, meaning, snapshot, run_id, at in rows
     }
 
 
@@ -402,7 +404,10 @@ def record_events(connection: Connection, events: Iterable[Event]) -> None:
     """Record what happened."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO metalayer.event (run_id, at, kind, table_name, message, detail) VALUES (%s, %s, %s, %s, %s, %s)",
+            """
+            INSERT INTO metalayer.event (run_id, at, kind, table_name, message, detail)
+            VALUES (%s, %s, %s, %s, %s, %s)
+            """,
             [
                 (event.run_id, event.at, event.kind.value, event.table, event.message, Jsonb(dict(event.detail)))
                 for event in events
@@ -421,7 +426,7 @@ def runs(connection: Connection, *, limit: int = 20, run_id: str | None = None) 
         """,
         {"run": run_id, "limit": limit},
     ).fetchall()
-    return tuple(RunRow(row[0], row[1], State(str(row[2])), *row[3:]) for row in rows)  # type: ignore[arg-type]
+    return tuple(RunRow(row[0], row[1], State(str(row[2])), *row[3:]) for row in rows)
 
 
 def run_tasks(connection: Connection, run_id: str) -> tuple[dict[str, object], ...]:
@@ -472,7 +477,7 @@ def verdict_rows(
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def oldest_positions(connection: Connection) -> tuple[int, ...]:
-    """Return the snapshots that derived tables still stand at: history up to the oldest must be kept."""
-    row = connection.execute("SELECT min(snapshot_id) FROM metalayer.position").fetchone()
-    return () if row is None or row[0] is None else (int(str(row[0])),)
+def last_event(connection: Connection, kind: EventKind) -> datetime | None:
+    """Return when something of a kind happened last."""
+    row = connection.execute("SELECT max(at) FROM metalayer.event WHERE kind = %s", (kind.value,)).fetchone()
+    return None if row is None else row[0]

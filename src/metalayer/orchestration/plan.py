@@ -116,3 +116,17 @@ def _moved(name: TableName, last: Published, known: Known) -> str | None:
     if head > position.snapshot:
         return f"{name} changed in snapshot {head}; read up to {position.snapshot}"
     return None
+
+
+def unread(known: Known) -> tuple[int, ...]:
+    """Return the snapshots up to which inputs were read that have changed since: their history is still needed."""
+    return tuple(
+        sorted(
+            {
+                position.snapshot
+                for last in known.published.values()
+                for name, position in last.positions.items()
+                if name in known.tables and known.tables[name][1] > position.snapshot
+            }
+        )
+    )
