@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _FENCE = re.compile(r"^```(\w*) *(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"(?:#|--) (\S+\.(?:yml|sql|py))(?: .*)?")
 RUNNABLE = ("console", "yaml", "sql", "python")
+DEMO = "metalayer demo shop"
+"""Run once where its output is shown; where a guide only begins with it, the project is copied, database and all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,13 @@ def fits(expected: str, printed: str) -> bool:
 class Shell:
     """A directory in which a guide's blocks are run, one after the other."""
 
-    def __init__(self, directory: Path, tools: Path) -> None:
+    def __init__(self, directory: Path, shared: Path) -> None:
+        """Start in a directory; ``shared`` holds what guides have in common: the command, and a demo that was run."""
         self.directory = directory
+        self.demo = shared / "shop"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("METALAYER_")},
-            "PATH": f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{tool(shared)}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "120",
             "NO_COLOR": "1",
             "PYTHONPATH": str(ROOT / "src"),
@@ -116,6 +122,9 @@ class Shell:
         if step.command.startswith("cd "):
             self.directory = (self.directory / step.command[3:].strip()).resolve()
             return
+        if step == Step(DEMO, "…") and self.demo.is_dir():
+            shutil.copytree(self.demo, self.directory / "shop")
+            return
         done = subprocess.run(
             ["bash", "-c", step.command],
             cwd=self.directory,
@@ -130,10 +139,22 @@ class Shell:
         assert done.returncode == 0, told
         if step.expected is not None:
             assert fits(step.expected, done.stdout), f"{told}\nthe guide says:\n{step.expected}"
+        if step.command == DEMO and not self.demo.is_dir():
+            self._wait_for_server(self.directory / "shop")
+            shutil.copytree(self.directory / "shop", self.demo)
+
+    @staticmethod
+    def _wait_for_server(project: Path) -> None:
+        """Wait until the embedded server has stopped, so that its files can be copied."""
+        for _ in range(600):
+            if not (project / ".metalayer" / "pg" / "postmaster.pid").exists():
+                return
+            time.sleep(0.05)
 
 
-def tool(directory: Path) -> Path:
-    """Make a directory that holds `metalayer` as a command of this checkout."""
+def tool(shared: Path) -> Path:
+    """Return a directory that holds `metalayer` as a command of this checkout."""
+    directory = shared / "bin"
     directory.mkdir(parents=True, exist_ok=True)
     script = directory / "metalayer"
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m metalayer.interfaces.cli "$@"\n', "utf-8")

@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from examples.guide import ROOT, RUNNABLE, Shell, blocks, fits, tool
+from examples.guide import ROOT, RUNNABLE, Shell, blocks, fits
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 PAGES = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for what the guides have in common."""
+    return tmp_path_factory.mktemp("guides")
+
+
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
-def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, tool(tmp_path / ".tools"))
+def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path, shared: Path) -> None:
+    shell = Shell(tmp_path, shared)
     for block in blocks(path):
         if not block.is_sketch:
             shell.run(block)
