@@ -1,7 +1,7 @@
 """Start-up: what a command costs before it does anything, and what a run with nothing to do costs.
 
-CPU seconds are those of the whole process tree, the embedded PostgreSQL and its supervisor included: the benchmark adopts
-what its children leave behind (Linux) and counts it when it has ended. Memory is the largest single process.
+CPU seconds are those of the whole process tree, the embedded PostgreSQL and its supervisor included: the benchmark
+adopts what its children leave behind (Linux) and counts it when it has ended. Memory is that of the command itself.
 
     python benchmarks/startup.py [--repeat 7]
 """
@@ -26,7 +26,7 @@ LIMITS = {"metalayer --version": (0.15, None), "run, nothing to do": (0.5, 100)}
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whatever a child leaves running, so that its CPU time is counted (PR_SET_CHILD_SUBREAPER)."""
+    """Become the parent of what a child leaves running, so that its CPU time is counted (PR_SET_CHILD_SUBREAPER)."""
     if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) != 0:
         raise SystemExit("this benchmark needs Linux")
 
