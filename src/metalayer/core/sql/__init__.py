@@ -8,6 +8,7 @@ Importing this package imports SQLGlot, which costs about 0.1 s of CPU: `core` i
 """
 
 from metalayer.core.sql.condition import Condition, single_expression
+from metalayer.core.sql.flow import Flow
 from metalayer.core.sql.parse import SqlSyntaxError
 from metalayer.core.sql.query import Query, parse_query
 from metalayer.core.sql.resolve import Resolution
@@ -16,6 +17,7 @@ from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, Re
 __all__ = [
     "ColumnProblem",
     "Condition",
+    "Flow",
     "OutputColumn",
     "Query",
     "Reference",

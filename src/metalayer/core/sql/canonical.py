@@ -79,7 +79,7 @@ def _without_idle_parentheses(words: list[str]) -> list[str]:
 def _is_idle(left: list[str], content: list[str], after: str) -> bool:
     before = left[-1] if left else ""
     first = next((word for word in content if word != "("), "")
-    if not content or first in _QUERY_WORDS or content == ["*"]:
+    if not content or first in _QUERY_WORDS or content == ["*"] or left[-2:] == ["distinct", "on"]:
         return False
     if _is_name_or_literal(content):
         return before in _BEFORE_ATOM and after not in _AFTER_ATOM

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from metalayer.core.lineage import EdgeKind
+from metalayer.core.schema import Struct
 from metalayer.core.sql.problems import Problems
 from metalayer.core.sql.scope import AmbiguousError, Field, Found, Output, Scope, Trace, union, unknown_star
-from metalayer.core.sql.types import type_of
+from metalayer.core.sql.types import data_type, type_of
 
 # Functions of a window that pass on a value as it is: they aggregate nothing.
 _WINDOW_FUNCTIONS = (exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue, exp.NthValue, exp.RowNumber, exp.Rank)
@@ -134,7 +135,24 @@ class Expressions:
         if found is None:
             self.problems.missing(node, scope)
             return Trace((), f"{'.'.join(parts)} is not known")
-        return found.field.trace.through(EdgeKind.COPY if found.parts == len(parts) else EdgeKind.EXPRESSION)
+        if found.parts == len(parts):
+            return found.field.trace
+        self._check_fields(node, found)
+        return found.field.trace.through(EdgeKind.EXPRESSION)
+
+    def _check_fields(self, node: exp.Column, found: Found) -> None:
+        """Follow the rest of a dotted name into the struct that the column is, as far as its type is known."""
+        kind = data_type(found.field.type)
+        for part in node.parts[found.parts :]:
+            if not isinstance(kind, Struct):
+                return
+            fields = {name.lower(): inner for name, inner in kind.fields}
+            if part.name.lower() not in fields:
+                self.problems.unknown(
+                    part.name, part, [name for name, _ in kind.fields], "The fields of the struct are"
+                )
+                return
+            kind = fields[part.name.lower()]
 
     def found(self, column: exp.Column, scope: Scope) -> Found | None:
         """Return the field that the whole of a dotted name means; None where it means part of one."""
@@ -192,11 +210,10 @@ class Expressions:
                 yield entry
         is_open = any(entry.rest is not None for entry in fields)
         for name in sorted(changes.keys() - {entry.name.lower() for entry in fields}):
-            if not is_open:
+            if not is_open and name not in renamed:  # DuckDB lets a RENAME of nothing pass
                 known = [entry.name for entry in fields]
-                place = changes[name].this if name in renamed else changes[name]
-                self.problems.unknown(name, place, known, "The columns of the star are")
-            elif name not in excluded:
+                self.problems.unknown(name, changes[name], known, "The columns of the star are")
+            elif is_open and name not in excluded:
                 yield self._changed(changes[name].alias, changes[name], scope)
 
     def _changed(self, name: str, entry: exp.Expr, scope: Scope) -> Field:

@@ -170,8 +170,10 @@ def _refuse_clauses(text: str, tree: exp.Expr) -> None:
         match node:
             case exp.Select() if node.args.get("into") or node.args.get("locks"):
                 what = "SELECT … INTO" if node.args.get("into") else "FOR UPDATE"
-            case exp.DML() | exp.DDL() | exp.Command() | exp.Show() if not isinstance(node, exp.Query):
+            case exp.DML() | exp.DDL() | exp.Command() if not isinstance(node, exp.Query):
                 what = "A statement that changes something"
+            case exp.Show() | exp.Describe() | exp.Summarize():
+                what = node.key.upper()
             case _:
                 continue
         line, column = position(text, start_of(node) or 0)

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from metalayer.core.errors import did_you_mean
 from metalayer.core.sql.parse import position, start_of
-from metalayer.core.sql.scope import AmbiguousError, Scope
+from metalayer.core.sql.scope import AmbiguousError, Relation, Scope
 from metalayer.core.sql.values import ColumnProblem
 
 # Names that look like columns and are not: values of the session, and what DuckDB adds to files and tables.
@@ -37,10 +37,10 @@ class Problems:
         if parts[0].lower() in _PSEUDO_COLUMNS:
             return
         relations = scope.around()
-        owner = next((r for r in relations if len(parts) > 1 and r.alias == parts[0].lower()), None)
+        owner, at = _owner(relations, [part.lower() for part in parts])
         if owner is not None and not owner.is_open:
             known = [entry.name for entry in owner.fields]
-            self.unknown(parts[1], column.parts[1], known, f"The columns of {parts[0]} are")
+            self.unknown(parts[at], column.parts[at], known, f"The columns of {'.'.join(parts[:at])} are")
         elif scope.is_closed and len(parts) > 1 and (aliases := [r.alias for r in relations if r.alias]):
             near = did_you_mean(parts[0], [*aliases, *scope.visible()])
             self.tell(
@@ -80,6 +80,16 @@ class Problems:
         offset = start_of(place) or 0
         line, column = position(self.text, offset)
         self.found.setdefault(offset, ColumnProblem(message, hint, line, column))
+
+
+def _owner(relations: Iterable[Relation], words: Sequence[str]) -> tuple[Relation | None, int]:
+    """Return the relation that a dotted name begins with, and how many of its parts that takes."""
+    for relation in relations:
+        if len(words) > 2 and relation.table is not None and words[:2] == str(relation.table).split("."):
+            return relation, 2
+        if len(words) > 1 and relation.alias == words[0]:
+            return relation, 1
+    return None, 0
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -9,6 +9,8 @@ from metalayer.core.lineage import Lineage
 from metalayer.core.names import TableName
 from metalayer.core.sql import canonical as canonical_form
 from metalayer.core.sql import rewrite as rewriting
+from metalayer.core.sql.flow import Flow
+from metalayer.core.sql.flow import flow as flow_of
 from metalayer.core.sql.parse import DUCKDB, Statement, parse_statement
 from metalayer.core.sql.references import places
 from metalayer.core.sql.resolve import Resolution, resolve
@@ -64,6 +66,14 @@ class Query:
     def lineage(self, schemas: Schemas) -> Lineage:
         """Return where each output column comes from, and which columns decide the rows."""
         return self.resolve(schemas).lineage
+
+    def flow(self) -> Flow | None:
+        """Return how the rows of one driving input become the output, or None where that is not provable.
+
+        >>> parse_query("SELECT a, sum(b) AS s FROM silver.t WHERE c GROUP BY a").flow().is_aggregate
+        True
+        """
+        return flow_of(self._statement.tree)
 
     def rewrite(self, mapping: Callable[[TableName], str]) -> str:
         """Return the query with each table replaced by the FROM item that ``mapping`` gives for it.

@@ -209,8 +209,16 @@ class _Resolver:
         elif isinstance(node, exp.Aliases):
             trace = self.expressions.trace(node.this, scope).through(EdgeKind.EXPRESSION)
             yield from (Field(name.name, trace) for name in node.args["expressions"])
+        elif not alias and isinstance(value, exp.Explode) and self._may_widen(value, scope):
+            reason = "unnest may make several columns: give its result a name"
+            yield unknown_star(reason, self.expressions.trace(value, scope))
         else:
             yield self._field(alias, value, scope)
+
+    def _may_widen(self, unnest: exp.Explode, scope: Scope) -> bool:
+        """Tell whether an unnest could make a column for each field of a struct."""
+        kind = self.expressions.type(unnest.this, scope)
+        return bool(unnest.expressions) or not (isinstance(unnest.this, exp.Array) or (kind or "").endswith("[]"))
 
     def _field(self, alias: str, value: exp.Expr, scope: Scope) -> Field:
         trace, kind = self.expressions.trace(value, scope), self.expressions.type(value, scope)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from metalayer.core.errors import UsageError
-from metalayer.core.schema import Scalar, parse_type
+from metalayer.core.schema import DataType, Scalar, parse_type
 
 ColumnType = Callable[[exp.Column], str | None]
 
@@ -66,11 +66,17 @@ def type_of(node: exp.Expr, column_type: ColumnType) -> str | None:
     return next((fixed for classes, fixed in _FIXED if isinstance(node, classes)), None)
 
 
-def _written(to: exp.Expr) -> str | None:
+def data_type(text: str | None) -> DataType | None:
+    """Return a type from its text, or None where there is none or the lake does not know it."""
     try:
-        return str(parse_type(to.sql(dialect="duckdb")))
+        return parse_type(text) if text is not None else None
     except UsageError:
         return None
+
+
+def _written(to: exp.Expr) -> str | None:
+    found = data_type(to.sql(dialect="duckdb"))
+    return str(found) if found is not None else None
 
 
 def _literal(node: exp.Literal) -> str | None:
@@ -93,7 +99,7 @@ def _sum(argument: str | None) -> str | None:
         return "hugeint"
     if argument in {"real", "double"}:
         return "double"
-    found = parse_type(argument)
+    found = data_type(argument)
     if isinstance(found, Scalar) and found.name == "decimal":
         return f"decimal(38,{found.scale})"
     return None
