@@ -11,7 +11,7 @@ from metalayer.core.names import Layer, TableName
 from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column
 from metalayer.core.source import SourceType
 from metalayer.project.checks import declared_checks, implied_checks
-from metalayer.project.draft import Draft, columns_of, key_place, required, table_name
+from metalayer.project.draft import Draft, columns_of, key_place, required, table_name, unreadable
 from metalayer.project.files import DeclaredFile, Mistakes
 from metalayer.project.nodes import MapNode, Node, ScalarNode, locate, plain, read_yaml
 from metalayer.project.reading import ShapeReader, known_fields
@@ -29,10 +29,7 @@ def read_source(
     node = read_yaml(file, reader.mistakes)
     kind = _source_type(node, sources, reader.mistakes) if node is not None else None
     if node is None or kind is None:
-        # The table is declared all the same: what reads it should not be called wrong too.
-        name = table_name(Layer.BRONZE, stem, file, reader.mistakes)
-        empty = node or MapNode((), file.at())
-        return (Draft(name, file, Location(file.path), empty, BronzeShape(), Ingest("", {}), Kind.APPEND, sound=False),)
+        return (unreadable(table_name(Layer.BRONZE, stem, file, reader.mistakes), file),)
     source = sources.get(kind)
     if "tables" in node and (source is None or source.tables):
         return _group(file, stem, node, kind, source, reader)
@@ -133,7 +130,7 @@ def _bronze(
     what = f"in a source of type {given.kind}"
     shape = reader.shape(node, BronzeShape, others=keys | outside, what=what) or BronzeShape()
     options = _options(node, keys, given, reader)
-    if shape.order_by and not shape.key:
+    if shape.order_by and "key" not in node:
         reader.mistakes.add(
             "'order_by' stands without 'key'.",
             hint="Add `key:`, or delete 'order_by': it chooses among rows with one key.",

@@ -74,6 +74,7 @@ def _one(shape: shapes.AnyCheck, node: MapNode, mistakes: Mistakes) -> list[Decl
                 hint="Write a check for each column, or leave out 'name'.",
                 location=locate(node, "name"),
             )
+            columns = columns[:1]
         return [
             DeclaredCheck(_check(shape, rule, (column,), node), _only(node, shape.rule, index), shape.rule)
             for index, column in enumerate(columns)
@@ -108,7 +109,7 @@ def check_name(rule: Rule, columns: Iterable[str], key: str) -> str:
     return "_".join([*columns, key]) if not isinstance(rule, RowSql | TableSql) else ""
 
 
-def _rule(shape: shapes.AnyCheck) -> tuple[Rule, tuple[str, ...]]:  # noqa: C901, PLR0912 - a closed set of 13
+def _rule(shape: shapes.AnyCheck) -> tuple[Rule, tuple[str, ...]]:  # noqa: C901, PLR0912 - 13 cases
     match shape:
         case shapes.NotNullShape():
             return NotNull(), shape.not_null
@@ -156,7 +157,7 @@ def dimension_of(rule: Rule) -> Dimension:
 def _note_contradictions(shape: shapes.AnyCheck, rule: Rule, node: MapNode, mistakes: Mistakes) -> None:
     if shape.on_fail is Action.QUARANTINE and not isinstance(rule, (*ROW_RULES, Unique)):
         mistakes.add(
-            f"'{_shown(shape)}' judges the whole table, so there are no rows to put into quarantine.",
+            f"'{getattr(shape, 'word', shape.rule)}' judges the whole table, so there is no row to quarantine.",
             hint="Write `on_fail: warn` or `on_fail: block`.",
             location=locate(node, "on_fail"),
         )
@@ -203,10 +204,6 @@ def _note_pattern(pattern: str, location: Location, mistakes: Mistakes) -> None:
                 hint="Close what is open, and write \\ before a sign that means itself.",
                 location=location,
             )
-
-
-def _shown(shape: shapes.AnyCheck) -> str:
-    return "sql" if shape.rule == "expect" else shape.rule
 
 
 def _note_bounds(shape: shapes.AnyCheck, node: MapNode, mistakes: Mistakes) -> None:

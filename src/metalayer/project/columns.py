@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from metalayer.core.check import Action
 from metalayer.core.errors import UsageError
 from metalayer.core.model import Kind
-from metalayer.core.names import CURRENT, QUARANTINE, Layer, TableName
+from metalayer.core.names import CURRENT, QUARANTINE, TableName
 from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column, DataType, Schema, parse_type, schema
 from metalayer.core.sql import OutputColumn
 from metalayer.project.checks import VALID_FROM
@@ -95,7 +96,6 @@ def published(draft: Draft, columns: Schema | None) -> Schema | None:
 
 def reserved(draft: Draft) -> frozenset[str]:
     """Return the names that a model's query cannot give its columns."""
-    names = [column.name for column in QUARANTINED]
-    if draft.kind is Kind.SCD2:
-        names += HISTORY
-    return frozenset(names) if draft.name.layer is not Layer.BRONZE else frozenset()
+    quarantines = any(item.check.on_fail is Action.QUARANTINE for item in draft.checks)
+    names = [column.name for column in QUARANTINED] if quarantines else []
+    return frozenset([*names, *HISTORY] if draft.kind is Kind.SCD2 else names)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metalayer.core.errors import did_you_mean
+from metalayer.core.errors import UsageError
 from metalayer.core.names import TableName
 from metalayer.core.project import Document
 from metalayer.project.files import DeclaredFile, Mistakes
-from metalayer.project.nodes import ListNode, MapNode, Node, locate, plain, read_yaml
+from metalayer.project.judging import nearest_table
+from metalayer.project.nodes import ListNode, MapNode, Node, plain, read_yaml
 from metalayer.project.reading import ShapeReader
 from metalayer.project.shapes import AlertShape, MetricsShape, PoliciesShape, TestShape
 
@@ -23,6 +24,8 @@ SHAPES: Mapping[str, type | None] = {
 }
 """The kinds of documents; None where only a mapping is asked for."""
 
+_WHERE = {"metrics": "in a file of metrics", "alert": "in an alert", "policies": "among policies", "test": "in a test"}
+
 
 def read_document(file: DeclaredFile, kind: str, known: frozenset[TableName], reader: ShapeReader) -> Document | None:
     """Return a document; None, and mistakes noted, where it is not of its kind's shape."""
@@ -31,7 +34,7 @@ def read_document(file: DeclaredFile, kind: str, known: frozenset[TableName], re
         return None
     shape = SHAPES[kind]
     if shape is not None:
-        reader.shape(node, shape, what=f"in a file of this kind ({kind})")
+        reader.shape(node, shape, what=_WHERE[kind])
     if kind == "metrics" and (named := node.value("from")) is not None:
         _note_unknown(plain(named), named, known, reader.mistakes)
     if kind == "test":
@@ -41,22 +44,14 @@ def read_document(file: DeclaredFile, kind: str, known: frozenset[TableName], re
 
 def _note_unknown(name: object, node: Node, known: frozenset[TableName], mistakes: Mistakes) -> None:
     """Note the name of a table that the project does not declare; names of another form are noted elsewhere."""
-    names = {str(table) for table in known}
-    if not isinstance(name, str) or name.count(".") != 1:
+    try:
+        table = TableName.parse(name if isinstance(name, str) else "")
+    except UsageError:
         return
-    layer, _, bare = name.partition(".")
-    owner = next(
-        (
-            f"{layer}.{bare.removesuffix(end)}"
-            for end in ("__current", "__quarantine", "__rejects")
-            if bare.endswith(end)
-        ),
-        name,
-    )
-    if owner not in names:
+    if table.owner not in known:
         mistakes.add(
-            f"There is no table {name}.",
-            hint=f"{did_you_mean(name, names)}Write the name of a table that the project declares.",
+            f"There is no table {table.owner}.",
+            hint=f"{nearest_table(table.owner, known)}Write the name of a table that the project declares.",
             location=node.location,
         )
 
@@ -66,11 +61,9 @@ def _note_unknown_in_test(node: MapNode, known: frozenset[TableName], mistakes: 
     groups = list(batches.items) if isinstance(batches, ListNode) else []
     for group in (*groups, node.value("expect")):
         for key, _ in group.items if isinstance(group, MapNode) else ():
-            if key.text.count(".") == 1:
-                _note_unknown(key.text, key, known, mistakes)
+            try:
+                TableName.parse(key.text)
+            except UsageError as error:
+                mistakes.add(error.message, hint=error.hint, location=key.location)
             else:
-                mistakes.add(
-                    f"'{key.text}' is not the name of a table.",
-                    hint="Write it as layer.table: bronze.orders.",
-                    location=locate(key),
-                )
+                _note_unknown(key.text, key, known, mistakes)

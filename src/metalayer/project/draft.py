@@ -63,6 +63,13 @@ class Draft:
     captured: bool = False
 
 
+def unreadable(name: TableName, file: DeclaredFile) -> Draft:
+    """Return the draft of a file that says nothing: what reads its table should not be called wrong too."""
+    shape = BronzeShape() if name.layer is Layer.BRONZE else ModelShape()
+    node = MapNode((), Location(file.path))
+    return Draft(name, file, Location(file.path), node, shape, Ingest("", {}), Kind.APPEND, sound=False)
+
+
 def table_name(
     layer: Layer, name: str, file: DeclaredFile, mistakes: Mistakes, *, location: Location | None = None
 ) -> TableName:

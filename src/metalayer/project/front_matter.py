@@ -54,7 +54,7 @@ def _note_early_end(file: DeclaredFile, start: int, end: int, mistakes: Mistakes
     if line and not line.startswith("---") and "\n" in file.text[start:end]:
         mistakes.add(
             "`*/` ends an SQL comment, so the front matter stops here.",
-            hint="Write it without `*/`: in a pattern `[*]/` means the same; a schedule does not stand here.",
+            hint="Write it without `*/`: in a pattern `[*]/` means the same; a schedule is not declared here.",
             location=file.at_offset(end),
         )
     else:

@@ -112,19 +112,19 @@ class _Reader:
         for keyword in decorator.keywords:
             if keyword.arg is None:
                 self.refuse(keyword)
-            else:
-                items.append((ScalarNode(keyword.arg, keyword.arg, self.place(keyword)), self.node(keyword.value)))
+            elif (value := self.node(keyword.value)) is not None:
+                items.append((ScalarNode(keyword.arg, keyword.arg, self.place(keyword)), value))
         return MapNode(tuple(items), self.place(decorator))
 
-    def refuse(self, node: ast.expr | ast.keyword) -> Node:
+    def refuse(self, node: ast.expr | ast.keyword) -> None:
         self.mistakes.add(
             "An argument of @model is computed, but the file is read without running it.",
             hint="Write the value itself: a text, number, list or dict.",
             location=self.place(node),
         )
-        return ScalarNode(None, "", self.place(node))
 
-    def node(self, value: ast.expr) -> Node:
+    def node(self, value: ast.expr) -> Node | None:
+        """Return a literal as a node; None, and a mistake noted, where it is computed."""
         location = self.place(value)
         match value:
             case ast.Constant(value=str(text)):
@@ -134,19 +134,23 @@ class _Reader:
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
                 return ScalarNode(-number, str(-number), location)
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                return ListNode(tuple(self.node(element) for element in elements), location)
+                return ListNode(
+                    tuple(node for element in elements if (node := self.node(element)) is not None), location
+                )
             case ast.Dict(keys=keys, values=values) if None not in keys:
                 return MapNode(tuple(self.entries([key for key in keys if key is not None], values)), location)
             case _:
-                return self.refuse(value)
+                self.refuse(value)
+                return None
 
     def entries(self, keys: list[ast.expr], values: list[ast.expr]) -> list[tuple[ScalarNode, Node]]:
         result: list[tuple[ScalarNode, Node]] = []
         for key, value in zip(keys, values, strict=True):
             read = self.node(key)
             if isinstance(read, ScalarNode) and isinstance(read.value, str):
-                result.append((read, self.node(value)))
-            else:
+                node = self.node(value)
+                result += [] if node is None else [(read, node)]
+            elif read is not None:
                 self.mistakes.add("A key is not text.", hint="Write it in quotes.", location=self.place(key))
         return result
 

@@ -69,12 +69,9 @@ def _note_table(table: TableName, location: Location, declared: Mapping[TableNam
     """Note a table that no file declares, or that its owner does not have beside itself."""
     owner = declared.get(table.owner)
     if owner is None:
-        names = [str(name) for name in declared]
-        near = did_you_mean(str(table), names)
-        hint = near or (f"The project declares: {', '.join(sorted(names)[:12])}." if names else "")
         mistakes.add(
             f"There is no table {table.owner}.",
-            hint=f"{hint.strip()} Or declare it in {_where(table.owner)}.".strip(),
+            hint=f"{nearest_table(table.owner, declared)}Or declare it in {_where(table.owner)}.",
             location=location,
         )
         return
@@ -90,6 +87,18 @@ def _note_table(table: TableName, location: Location, declared: Mapping[TableNam
             hint=f"Only sources reject lines; rows that fail a check are in {table.owner.quarantine}.",
             location=location,
         )
+
+
+def nearest_table(table: TableName, known: Iterable[TableName]) -> str:
+    """Return the beginning of a hint: a table with a name like this one, or else what there is."""
+    names = sorted(known)
+    for among in ([name for name in names if name.layer is table.layer], names):
+        near = did_you_mean(table.name, (name.name for name in among))
+        if near:
+            found = next(name for name in among if f"'{name.name}'" in near)
+            return f"Did you mean '{found}'? "
+    shown = ", ".join(str(name) for name in names[:12])
+    return f"The project declares: {shown}{' …' if len(names) > 12 else ''}. " if names else ""
 
 
 def _where(table: TableName) -> str:

@@ -92,8 +92,9 @@ class _Judge:
 
     def reserved_names(self, columns: Schema | None) -> None:
         """Note columns of a query that take the name of one that is added to them."""
+        names = reserved(self.draft)
         for column in columns or ():
-            if column.name.lower() in reserved(self.draft):
+            if column.name.lower() in names:
                 self.mistakes.add(
                     f"The query yields a column '{column.name}', which MetaLayer adds itself.",
                     hint="Give it another name with AS.",
@@ -187,7 +188,10 @@ class _Judge:
             parsed = parse_query(text)
             found = parsed.resolve({self.draft.name: texts(columns)} if columns is not None else {})
         except SqlSyntaxError as error:
-            self.mistakes.add(error.message, hint=error.hint, location=place.at(error.line, error.column))
+            message, at = error.message, place.at(error.line, error.column)
+            if is_row and error.line > text.count("\n"):
+                message, at = "The SQL ends where more is expected.", place.end()
+            self.mistakes.add(message, hint=error.hint, location=at)
             return
         for reference in parsed.references:
             if reference.table != self.draft.name and reference.name.lower() != "this":
@@ -230,6 +234,11 @@ class _Inside:
             return self.location
         indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())
         return self.draft.file.at(first + shown[0], shown[1] + column - indent)
+
+    def end(self) -> Location:
+        """Return the place behind the last character of the SQL."""
+        lines = self.text.strip("\n").split("\n")
+        return self.at(len(lines), len(lines[-1].rstrip()) + 1 + (self.prefix if len(lines) == 1 else 0))
 
 
 def judge_references(draft: Draft, holdings: Holdings, mistakes: Mistakes) -> None:

@@ -14,7 +14,7 @@ from metalayer.core.project import Document, EnvironmentDeclaration, OnFailure, 
 from metalayer.core.source import SourceType
 from metalayer.project.bronze import read_reference, read_source
 from metalayer.project.documents import read_document
-from metalayer.project.draft import Draft
+from metalayer.project.draft import Draft, unreadable
 from metalayer.project.environment import DEFAULT_ENVIRONMENT
 from metalayer.project.files import DeclaredFile, Mistakes, read_file
 from metalayer.project.judging import judge
@@ -152,7 +152,7 @@ def _drafts(found: _Found, root: Path, sources: Mapping[str, SourceType], reader
         return ()
     file = read_file(root, found.path, reader.mistakes)
     if file is None:
-        return ()
+        return (unreadable(TableName(layer, stem), DeclaredFile.of(found.path.relative_to(root).as_posix(), "")),)
     match suffix:
         case ".sql":
             return (read_sql_model(file, layer, stem, reader),)

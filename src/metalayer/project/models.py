@@ -27,7 +27,9 @@ def read_sql_model(file: DeclaredFile, layer: Layer, stem: str, reader: ShapeRea
     node, query = split(file, reader.mistakes)
     shape = reader.shape(node, ModelShape, what="in front matter") or ModelShape()
     draft = _model(name, file, node, shape, query, reader)
-    parsed = parse_sql(query.text, file, query.line, reader.mistakes)
+    parsed = None
+    if query.text or len(reader.mistakes) == before:  # front matter without an end takes the query with it
+        parsed = parse_sql(query.text, file, query.line, reader.mistakes)
     if parsed is None:
         return replace(draft, sound=False)
     reads = []

@@ -227,6 +227,8 @@ class _Converter:
                 self.mistakes.add(
                     "Merge keys (<<) are not part of YAML 1.2.", hint="Write the keys out.", location=key.location
                 )
+                for inner, merged in value.items if isinstance(value, MapNode) else ():
+                    result.setdefault(inner.text, (inner, merged))  # so that none of them is called missing too
             elif key.text in result:
                 first = result[key.text][0].location.line
                 self.mistakes.add(

@@ -7,6 +7,7 @@ know no lines. This module knows no key of MetaLayer's: they stand in `shapes` a
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
@@ -15,10 +16,10 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from metalayer.core.errors import Location, UsageError, did_you_mean
+from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.project.durations import parse_duration
 from metalayer.project.files import Mistakes
-from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, plain
+from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, locate, plain
 
 Shape = TypeVar("Shape")
 
@@ -82,6 +83,11 @@ def rule_key(shape: type) -> str | None:
     return rule if isinstance(rule, str) else None
 
 
+def rule_words(shapes: Iterable[Any]) -> list[str]:
+    """Return the rules of shapes as people write them, each once."""
+    return list(dict.fromkeys(word for shape in shapes if (word := getattr(shape, "word", rule_key(shape)))))
+
+
 def members(annotation: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the annotation alone."""
     return get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
@@ -131,16 +137,18 @@ class ShapeReader:
                     hint=f"Write `{item.key}: …` ({describe(item.annotation)}).",
                     location=node.location,
                 )
-        return self.build(shape, found, node.location) if complete else None
+        return self.build(shape, found, node) if complete else None
 
-    def build(self, shape: type[Shape], values: Mapping[str, Any], location: Location) -> Shape | None:
-        """Make the value; what the shape itself refuses is a mistake of the whole mapping."""
+    def build(self, shape: type[Shape], values: Mapping[str, Any], node: MapNode) -> Shape | None:
+        """Make the value; what the shape itself refuses is a mistake of the key it names, or of the whole mapping."""
         try:
             return shape(**values)
         except UsageError as error:
-            self.mistakes.add(error.message, hint=error.hint, location=location)
+            named = re.findall(r"[`'](\w+)[`']", error.message)
+            place = next((locate(node, word) for word in named if word in node), node.location)
+            self.mistakes.add(error.message, hint=error.hint, location=place)
         except ValueError as error:
-            self.mistakes.add(f"{error}", hint="Change the value as the message says.", location=location)
+            self.mistakes.add(f"{error}", hint="Change the value as the message says.", location=node.location)
         return None
 
     def unknown(
@@ -151,7 +159,7 @@ class ShapeReader:
         if note is not None:
             self.mistakes.add(f"The key '{key.text}' is not read {what}.", hint=note, location=key.location)
             return
-        names = sorted(known) + sorted(others)
+        names = sorted({*known, *others})
         self.mistakes.add(
             f"The key '{key.text}' is not known {what}.",
             hint=f"{did_you_mean(key.text, names)}Known keys: {', '.join(names)}." if names else "Delete it.",
@@ -182,9 +190,11 @@ class ShapeReader:
     def misfit(self, node: Node, annotation: Any, name: str) -> Any:
         """Note that a value is of another form."""
         hint = f"Write {describe(annotation)}."
+        if _is_mapping(annotation):
+            hint = "Write keys and values below it, indented; or on its line as `{key: value}`."
         if isinstance(node, ScalarNode):
-            if node.value is None and not node.text.strip("~nulNUL"):
-                said = f"The key '{name}' has no value."
+            if node.value is None:
+                said, hint = f"The key '{name}' has no value.", f"Write {describe(annotation)}, or delete the key."
             elif isinstance(node.value, str):
                 said = f"'{name}' should be {describe(annotation)}, not the text '{_short(node.text)}'."
             else:
@@ -194,6 +204,9 @@ class ShapeReader:
         else:
             form = "a list" if isinstance(node, ListNode) else "a mapping"
             said = f"'{name}' should be {describe(annotation)}, not {form}."
+        if rules := rule_words(members(annotation)):
+            said = f"An entry of '{name}' should be a mapping of keys to values."
+            hint = f"Write `- {{{rules[0]}: …}}`, or another of: {', '.join(rules)}."
         self.mistakes.add(said, hint=hint, location=node.location)
         return MISFIT
 
@@ -219,14 +232,31 @@ class ShapeReader:
             return self.nested(node, shapes[0], name)
         rules = {rule: shape for shape in shapes if (rule := rule_key(shape))}
         found = [rule for rule in rules if rule in node]
-        if found:
+        if not found:
+            return self.without_rule(node, shapes, name)
+        own = {item.key for item in known_fields(rules[found[0]])}
+        second = next((rule for rule in found if rule not in own), None)
+        if second is None:
             return self.nested(node, rules[found[0]], found[0])
-        first = node.items[0][0] if node.items else None
-        near = next((hint for key, _ in node.items if (hint := did_you_mean(key.text, rules))), "")
+        key = node.key(second)
         self.mistakes.add(
-            f"'{first.text}' is not known in '{name}'." if first else f"An entry of '{name}' is empty.",
-            hint=f"{near}Write one of: {', '.join(rules)}.",
-            location=first.location if first else node.location,
+            f"'{found[0]}' and '{second}' stand in one entry of '{name}'.",
+            hint=f"Write two entries: `- {{{found[0]}: …}}` and `- {{{second}: …}}`.",
+            location=key.location if key is not None else node.location,
+        )
+        return MISFIT
+
+    def without_rule(self, node: MapNode, shapes: tuple[Any, ...], name: str) -> Any:
+        """Note a mapping that is none of several shapes, at the key that was meant to say which."""
+        words = {item.key for shape in shapes for item in known_fields(shape)}
+        strange = next((key for key, _ in node.items if key.text not in words), None)
+        rules = rule_words(shapes)
+        self.mistakes.add(
+            f"'{strange.text}' is not known in '{name}'."
+            if strange
+            else f"An entry of '{name}' does not say what it is.",
+            hint=f"{did_you_mean(strange.text, rules) if strange else ''}Write one of: {', '.join(rules)}.",
+            location=strange.location if strange else node.location,
         )
         return MISFIT
 
@@ -318,18 +348,32 @@ def _has_form(node: Node, annotation: Any) -> bool:
     return known is not None and type(node.value) in known[1]
 
 
+def _is_mapping(annotation: Any) -> bool:
+    """Tell whether only a mapping of keys to values can be meant."""
+    options = [option for option in members(annotation) if option is not type(None)]
+    origins = [get_origin(option) for option in options]
+    return all(
+        is_dataclass(option) or (isinstance(origin, type) and issubclass(origin, Mapping))
+        for option, origin in zip(options, origins, strict=True)
+    )
+
+
 def describe(annotation: Any) -> str:
     """Return what an annotation asks for, in words."""
     origin = get_origin(annotation)
     if origin in {Union, types.UnionType}:
-        said = dict.fromkeys(describe(option) for option in members(annotation) if option is not type(None))
-        return " or ".join(said)
+        options = [option for option in members(annotation) if option is not type(None)]
+        if {str, int, float, bool}.issuperset(options) and float in options:
+            return "a value" if bool in options else "text or a number"
+        return " or ".join(dict.fromkeys(describe(option) for option in options))
     if origin is Annotated:
         form = next((extra for extra in get_args(annotation)[1:] if isinstance(extra, Form)), None)
         return form.means if form else describe(get_args(annotation)[0])
     if origin is tuple:
         element = describe(get_args(annotation)[0])
-        return f"{element} or a list of such" if element != "text" else "text or a list of texts"
+        if _is_mapping(get_args(annotation)[0]):
+            return "a list of mappings"
+        return "text or a list of texts" if element == "text" else f"{element} or a list of such"
     if origin is Literal:
         return _alternatives(str(option) for option in get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, Enum):

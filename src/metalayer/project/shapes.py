@@ -389,6 +389,7 @@ class TableSqlShape(CheckShape):
     """
 
     rule: ClassVar[str] = "expect"
+    word: ClassVar[str] = "sql"
     expect: Constant
     sql: str
 

@@ -36,7 +36,7 @@ _KNOWN = (
     _Known(
         "found undefined alias",
         "This `*` names an anchor that is not there.",
-        "Quote text that begins with `*`: '*.csv'.",
+        "Quote text that begins with `*`; or write `&name` before the value that is meant.",
     ),
     _Known(
         "did not find expected alphabetic or numeric character",
@@ -47,7 +47,7 @@ _KNOWN = (
     _Known(
         "could not find expected ':'",
         "A key without its ':' stands here.",
-        "Write `key: value`; indent text that continues a line.",
+        "Write `key: value`, with a space behind the ':'; indent text that continues a line.",
         at_start=True,
     ),
     _Known(
@@ -106,6 +106,15 @@ def explain(problem: str, text: str, place: _Place, start: _Place) -> Fault:
         return _bad_beginning(line[place[1] : place[1] + 1], place)
     if "mapping values are not allowed" in problem:
         return _bad_colon(lines, place)
+    if "{{" in line[: place[1]]:
+        return Fault(
+            "Templates are not read here.",
+            "Write the value itself, or ${NAME} for a secret.",
+            place[0],
+            line.index("{{"),
+        )
+    if line[place[1] - 1 : place[1]] == "'" and line[place[1] : place[1] + 1].isalnum():
+        return Fault("A single quote inside '…' ends the text.", 'Write it twice, or enclose the text in "…".', *place)
     for known in _KNOWN:
         if known.part in problem:
             return Fault(known.message, known.hint, *(start if known.at_start else place))

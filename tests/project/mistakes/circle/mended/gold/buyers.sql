@@ -1,0 +1,5 @@
+/*---
+key: customer_id
+---*/
+SELECT DISTINCT customer_id
+FROM silver.orders

@@ -1,0 +1,5 @@
+/*---
+kind: full
+---*/
+SELECT *
+FROM bronze.crm_visits__current

@@ -1,0 +1,7 @@
+/*---
+description: One row per customer.
+kind: scd2
+key: customer_id
+---*/
+SELECT customer_id, lower(trim(email)) AS email, upper(country) AS country
+FROM bronze.customers__current

@@ -1,0 +1,11 @@
+"""Customers who may leave."""
+
+from metalayer import model
+
+
+KEY = "customer_id"
+
+
+@model(key=KEY, description="Customers who may leave.", checks=[{"not_null": "risk"}])
+def churn_risk(silver__orders, silver__customers):
+    return silver__customers

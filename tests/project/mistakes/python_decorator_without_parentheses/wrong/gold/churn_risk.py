@@ -1,0 +1,6 @@
+from metalayer import model
+
+
+@model
+def churn_risk(silver__orders):
+    return silver__orders

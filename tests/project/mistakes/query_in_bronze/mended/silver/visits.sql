@@ -1,0 +1,4 @@
+/*---
+kind: full
+---*/
+SELECT 1 AS one

@@ -1,0 +1,8 @@
+/*---
+description: One row per customer.
+key: customer_id
+checks:
+  - {references: customer_id, to: gold.buyers}
+---*/
+SELECT customer_id, lower(trim(email)) AS email, upper(country) AS country
+FROM bronze.customers__current

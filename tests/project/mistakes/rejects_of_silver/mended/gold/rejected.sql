@@ -1,0 +1,5 @@
+/*---
+kind: full
+---*/
+SELECT *
+FROM silver.orders__quarantine

@@ -1,0 +1,4 @@
+/*---
+description: One row per customer.
+key: customer_id
+---*/

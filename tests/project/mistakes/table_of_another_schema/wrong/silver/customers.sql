@@ -1,0 +1,6 @@
+/*---
+description: One row per customer.
+key: customer_id
+---*/
+SELECT customer_id, lower(trim(email)) AS email, upper(country) AS country
+FROM staging.customers

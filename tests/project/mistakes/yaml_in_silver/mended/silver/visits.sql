@@ -1,0 +1,4 @@
+/*---
+key: visit_id
+---*/
+SELECT 1 AS visit_id
