@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import click
+
 from metalayer import __version__
 from metalayer.interfaces.cli.options import Output, refuse_unknown, shared_options
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,7 +72,7 @@ class Call:
         """
         if self.environment == PRIVATE or self.yes:
             return
-        if not (click.get_text_stream("stdin").isatty() and click.get_text_stream("stderr").isatty()):
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
                 f"This would {act} in '{self.environment}', and there is nobody to ask.",
                 hint="Say --yes if that is meant.",
@@ -145,7 +146,7 @@ class Verb(click.Command):
                 with formatter.section(heading):
                     formatter.write_dl(shown)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the examples."""
         with formatter.section("Examples"):
             for line in self.examples:
@@ -202,6 +203,11 @@ def verb(
 
 
 select_option = click.option(
-    "-s", "--select", metavar="SELECTOR", help="Which tables: names, globs, +upstream, downstream+, tag:, layer:, kind:."
+    "-s",
+    "--select",
+    metavar="SELECTOR",
+    help="Which tables: names, globs, +upstream, downstream+, tag:, layer:, kind:.",
 )
-refresh_option = click.option("--full-refresh", is_flag=True, help="Compute the chosen tables again from all their inputs.")
+refresh_option = click.option(
+    "--full-refresh", is_flag=True, help="Compute the chosen tables again from all their inputs."
+)

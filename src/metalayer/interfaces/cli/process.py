@@ -35,7 +35,7 @@ class Code(IntEnum):
     TERMINATED = 143
 
 
-class Terminated(KeyboardInterrupt):  # noqa: N818 - no error: somebody asked the process to end
+class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM); it stops as cleanly as after Ctrl-C."""
 
 

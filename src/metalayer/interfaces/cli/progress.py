@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Self
 
 import click
 
@@ -37,7 +38,7 @@ class Progress:
 
         return cls(width=shutil.get_terminal_size().columns if sys.stderr.isatty() else None)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

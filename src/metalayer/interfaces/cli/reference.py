@@ -20,7 +20,9 @@ from metalayer.interfaces.cli.application import PROGRAM, application
 from metalayer.interfaces.cli.options import Verb
 from metalayer.interfaces.cli.shapes import SHAPES, Shape
 
-_MADE = "<!-- Made by `python -m metalayer.interfaces.cli.reference docs/reference`: change what it says in the code. -->\n"
+_MADE = (
+    "<!-- Made by `python -m metalayer.interfaces.cli.reference docs/reference`: change what it says in the code. -->\n"
+)
 
 
 def pages() -> dict[str, str]:
@@ -72,8 +74,8 @@ These options stand before or after every command:
 | `METALAYER_ENVIRONMENT` | names the environment where `-e` does not |
 | `METALAYER__…` | overrides a setting of the environment, for example `METALAYER__LAKE__DATA` |
 | `NO_COLOR` | prints without colour |
-| `METALAYER_DEBUG` | `1` shows the traceback of a fault of MetaLayer itself, which else lies in `.metalayer/crash-….log` |
-| `METALAYER_FAILPOINT` | for tests: puts a fault at a named step of a run, `name=kill`, `name=error` or `name=sleep:SECONDS` |
+| `METALAYER_DEBUG` | `1` shows the traceback of a fault of MetaLayer itself, else in `.metalayer/crash-….log` |
+| `METALAYER_FAILPOINT` | for tests: a fault at a step of a run, `name=kill`, `name=error` or `name=sleep:SECONDS` |
 """
     parts = [head, shared, tail]
     for words, command in commands():
@@ -115,18 +117,21 @@ def _options(options: list[click.Option], command: click.Command) -> str:
 def _json() -> str:
     head = """# What `-o json` prints
 
-Each command prints one JSON value on stdout: what stands below, and nothing else. A field is never renamed or dropped within
-a major version; new fields may appear. Errors go to stderr as text and leave stdout empty; the exit code says which kind
-they are (`validate` prints its mistakes as JSON).
+Each command prints one JSON value on stdout: what stands below, and nothing else. A field is never renamed or dropped
+within a major version; new fields may appear. Errors go to stderr as text and leave stdout empty; the exit code says
+which kind they are (`validate` prints its mistakes as JSON).
 
 Values of rows: integers and decimals are numbers with all their digits (read them with a parser that keeps them where
-53 bits do not suffice), NaN and the infinities are null, dates, times and moments are ISO 8601 text, intervals are ISO
-8601 durations, bytes are base64 text, UUIDs and values of type JSON are text, lists are arrays, structs and maps objects.
+53 bits do not suffice), NaN and the infinities are null, dates, times and moments are ISO 8601 text, intervals are
+ISO 8601 durations, bytes are base64 text, UUIDs and values of type JSON are text, lists are arrays, structs and
+maps are objects.
 """
     parts = [head]
+    first: dict[int, str] = {}
     for words, shape in SHAPES.items():
         parts.append(f"## {PROGRAM} {words}\n")
-        parts += [*_shape_lines(shape), ""]
+        same = first.setdefault(id(shape), words)
+        parts += [*(_shape_lines(shape) if same == words else [f"Prints what `{PROGRAM} {same}` prints."]), ""]
     return _page(*parts)
 
 
@@ -146,6 +151,8 @@ def _shape_lines(shape: Shape) -> Iterator[str]:
 def _fields(shape: Shape, path: str) -> Iterator[tuple[str, str, str]]:
     """Yield path, type and words of every field below a shape."""
     for option in _options_of(shape):
+        if option is SHAPES["run"] and path.endswith("[]"):
+            continue  # it has a section of its own
         items = option.get("items")
         if isinstance(items, Mapping):
             yield from _fields(items, path if path.endswith("[]") else f"{path}[]")
@@ -167,7 +174,7 @@ def _type(shape: Shape) -> str:
         values = shape["enum"]
         assert isinstance(values, list)  # noqa: S101 - shapes makes it one
         return ", ".join(f"`{value}`" for value in values)
-    names = []
+    names: list[str] = []
     for option in _options_of(shape):
         type_ = option.get("type", "any")
         names += type_ if isinstance(type_, list) else [str(type_)]
@@ -196,8 +203,8 @@ def errors() -> list[type[MetaLayerError]]:
 def _errors() -> str:
     head = """# Errors
 
-What MetaLayer refuses or cannot do it says with one of these: what happened, where, and the mend. They can be caught in Python;
-the command line prints them on stderr. An error that is transient may go away by itself: a run tries again.
+What MetaLayer refuses or cannot do it says with one of these: what happened, where, and the mend. They can be caught in
+Python; the command line prints them on stderr. An error that is transient may go away by itself: a run tries again.
 
 | error | is a | transient | exit code | says |
 |---|---|---|---|---|

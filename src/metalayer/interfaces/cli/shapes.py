@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metalayer.core.check import Action, Dimension, Outcome
+from metalayer.core.lineage import EdgeKind
 from metalayer.core.model import Kind
 from metalayer.core.names import Layer
 from metalayer.core.run import State, Strategy, TaskKind
@@ -166,7 +167,9 @@ SHAPES: Mapping[str, Shape] = {
     "demo": _object(
         "",
         directory=_text(),
-        runs=_list(_RUN, "the first load, a run with nothing new, the run after new files came"),
+        runs=_list(
+            _RUN, "as `metalayer run` prints: the first load, a run with nothing new, the run after new files came"
+        ),
         report=_maybe(_text("the path of the last run's report")),
     ),
     "validate": _object(
@@ -231,9 +234,28 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "lineage": _object(
         "",
-        of=_text("the table or column that was asked for"),
-        nodes=_list(_text("layer.table or layer.table.column")),
-        edges=_list(_object("", **{"from": _text(), "to": _text(), "kind": _text()})),
+        version=_count("changes when the meaning does"),
+        start=_maybe(_text("the table or column that was asked for; null is the whole project")),
+        direction=_maybe({"enum": ["upstream", "downstream"]}),
+        depth=_maybe(_count()),
+        nodes=_list(
+            _object(
+                "",
+                id=_text("layer.table or layer.table.column"),
+                table=_TABLE,
+                column=_maybe(_text()),
+                layer=_one_of(Layer),
+                unknown=_text("why the sources of the column are not all known; else empty"),
+            )
+        ),
+        edges=_list(
+            _object(
+                "from what is read to what is made",
+                source=_text("a node's id"),
+                target=_text("a node's id"),
+                kinds=_list(_one_of(EdgeKind), "how it acts; empty between tables"),
+            )
+        ),
     ),
     "quarantine list": _list(_object("", table=_TABLE, rows=_count("rows that wait"))),
     "quarantine show": _ROWS,

@@ -51,18 +51,28 @@ def _table(results: Sequence[TaskResult]) -> Iterator[str]:
 
 
 def _cells(result: TaskResult) -> tuple[str, ...]:
-    account = total(result.accounts)
-    match account:
+    numbers: tuple[str, ...] = ("", "", "", "", "")
+    rows = ""
+    match account := total(result.accounts):
         case IngestAccount():
-            counts = (account.read, account.loaded, 0, account.quarantined, account.rejected)
-            rows = ""
+            numbers = _grouped(account.read, account.loaded, 0, account.quarantined, account.rejected)
         case LandingAccount():
-            counts = (account.staged, account.published, account.removed, account.quarantined, 0)
+            numbers = _grouped(account.staged, account.published, account.removed, account.quarantined, 0)
             rows = f"{account.after:,}"
         case None:
-            counts, rows = None, ""
-    numbers = ("", "", "", "", "") if counts is None else tuple(f"{number:,}" for number in counts)
-    return (str(result.task.table), _happened(result), *numbers, rows, _checks(result.verdicts), f"{result.seconds:.2f}")
+            pass
+    return (
+        str(result.task.table),
+        _happened(result),
+        *numbers,
+        rows,
+        _checks(result.verdicts),
+        f"{result.seconds:.2f}",
+    )
+
+
+def _grouped(*counts: int) -> tuple[str, ...]:
+    return tuple(f"{count:,}" for count in counts)
 
 
 def _happened(result: TaskResult) -> str:

@@ -90,7 +90,9 @@ def _interval(value: timedelta) -> str:
     hours, minutes = divmod(minutes, 60)
     day = f"{value.days}D" if value.days else ""
     clock = "".join(
-        f"{format(amount.normalize(), 'f')}{unit}" for amount, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if amount
+        f"{format(amount.normalize(), 'f')}{unit}"
+        for amount, unit in ((hours, "H"), (minutes, "M"), (seconds, "S"))
+        if amount
     )
     return f"P{day}T{clock}" if clock else f"P{day}" if day else "PT0S"
 
@@ -156,7 +158,9 @@ def records(columns: Sequence[str], rows: Iterable[Sequence[object]], *, ascii_o
     names = [to_json(name, ascii_only=ascii_only) for name in _distinct(columns)]
     yield "["
     for number, row in enumerate(rows):
-        fields = ", ".join(f"{name}: {to_json(item, ascii_only=ascii_only)}" for name, item in zip(names, row, strict=True))
+        fields = ", ".join(
+            f"{name}: {to_json(item, ascii_only=ascii_only)}" for name, item in zip(names, row, strict=True)
+        )
         yield (",\n " if number else "") + "{" + fields + "}"
     yield "]\n"
 

@@ -75,7 +75,10 @@ def snapshots(call: Call, limit: int) -> None:
         print_json(found)
         return
     names = ("snapshot", "time", "kind", "author", "message")
-    rows = [[Label(f"{item[name]:%Y-%m-%d %H:%M:%S}" if name == "time" else str(item[name])) for name in names] for item in found]
+    rows = [
+        [Label(f"{item[name]:%Y-%m-%d %H:%M:%S}" if name == "time" else str(item[name])) for name in names]
+        for item in found
+    ]
     for line in table(names, rows, right=(True,), width=screen_width()):
         say(line)
 

@@ -21,13 +21,13 @@ DIRECTORY = "metalayer-demo"
 
 
 @verb("demo", examples=("metalayer demo", "metalayer demo my-shop"))
-@click.argument("directory", required=False, default=DIRECTORY, metavar="[DIR]")
-def command(call: Call, directory: str) -> None:
+@click.argument("place", required=False, default=DIRECTORY, metavar="[DIR]")
+def command(call: Call, place: str) -> None:
     """Copy the example shop into DIR (metalayer-demo) and run it three times.
 
     First 30 days of a shop's invoices are loaded, then nothing is new, then the next days' files come in.
     """
-    root = Path(call.directory, directory)
+    root = Path(call.directory, place)
     _copy(root)
     runs: list[RunResult] = []
 
@@ -42,7 +42,9 @@ def command(call: Call, directory: str) -> None:
             say()
 
     here = Call(directory=str(root), output=call.output, verbose=call.verbose)
-    run(f"1. {len(list((root / 'data').iterdir()))} day files in {root}/data are loaded, cleaned, checked and published")
+    run(
+        f"1. {len(list((root / 'data').iterdir()))} day files in {root}/data are loaded, cleaned, checked and published"
+    )
     run("2. The same again, with nothing new")
     drops = sorted((root / "drops").iterdir())
     for drop in drops:
@@ -68,17 +70,19 @@ def _copy(root: Path) -> None:
     try:
         shutil.copytree(example("shop"), root, ignore=unwanted, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
-        raise UsageError(f"{root} cannot be written: {error}", hint="Name a directory that you may write to.") from error
+        raise UsageError(
+            f"{root} cannot be written: {error}", hint="Name a directory that you may write to."
+        ) from error
 
 
 def _tell_next(root: Path, result: RunResult) -> None:
-    place = shlex.quote(str(root))
+    here = shlex.quote(str(root))
     say(click.style("Next:", bold=True))
     say(
-        f"  metalayer -C {place} query "
+        f"  metalayer -C {here} query "
         '"SELECT country, sum(revenue) AS revenue FROM gold.daily_sales GROUP BY country ORDER BY revenue DESC LIMIT 5"'
     )
-    say(f"  metalayer -C {place} quarantine show silver.sales --limit 5")
-    say(f"  metalayer -C {place} lineage gold.daily_sales.revenue")
+    say(f"  metalayer -C {here} quarantine show silver.sales --limit 5")
+    say(f"  metalayer -C {here} lineage gold.daily_sales.revenue")
     if result.report:
-        say(f"report: {result.report}")
+        say(result.report)

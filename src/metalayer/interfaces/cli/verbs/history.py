@@ -13,7 +13,9 @@ from metalayer.interfaces.cli.tables import Label, screen_width, table
 from metalayer.interfaces.cli.values import visible
 
 
-@verb("history", examples=("metalayer history", "metalayer history r-20260301-120000-3f9a1c", "metalayer history -o json"))
+@verb(
+    "history", examples=("metalayer history", "metalayer history r-20260301-120000-3f9a1c", "metalayer history -o json")
+)
 @click.argument("run_id", required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many runs.")
 def command(call: Call, run_id: str | None, limit: int) -> None:
@@ -71,10 +73,10 @@ def _tell_run(answer: Answer) -> None:
     checks: Sequence[Mapping[str, object]] = answer["checks"]  # type: ignore[assignment]
     if checks:
         say()
-        names = ("table", "check", "outcome", "failed", "checked", "dimension", "on_fail")
-        rows = [[Label(str(item[name])) for name in names] for item in checks]
-        right = [name in {"failed", "checked"} for name in names]
-        for line in table(names, rows, right=right, width=screen_width()):
+        heads = ("table", "check", "outcome", "failed", "checked", "dimension", "on_fail")
+        rows = [[Label(str(item[name])) for name in heads] for item in checks]
+        right = [name in {"failed", "checked"} for name in heads]
+        for line in table(heads, rows, right=right, width=screen_width()):
             say(line)
     if answer["report"] is not None:
         say(str(answer["report"]))

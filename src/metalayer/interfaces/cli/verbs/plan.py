@@ -10,7 +10,10 @@ from metalayer.interfaces.cli.printing import print_json, say
 from metalayer.interfaces.cli.tables import screen_width, table
 
 
-@verb("plan", examples=("metalayer plan", "metalayer plan -s '+gold.daily_sales'", "metalayer plan --full-refresh -o json"))
+@verb(
+    "plan",
+    examples=("metalayer plan", "metalayer plan -s '+gold.daily_sales'", "metalayer plan --full-refresh -o json"),
+)
 @select_option
 @refresh_option
 def command(call: Call, select: str | None, *, full_refresh: bool) -> None:

@@ -8,7 +8,7 @@ import click
 
 from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Ingest
-from metalayer.core.names import Layer, TableName
+from metalayer.core.names import TableName
 from metalayer.core.project import Project
 from metalayer.interfaces.cli.options import Call, Noun, verb
 from metalayer.interfaces.cli.printing import print_json, say
@@ -88,7 +88,9 @@ def named(project: Project, name: str) -> list[TableName]:
     """
     sources = {table: model.query for table, model in project.models.items() if isinstance(model.query, Ingest)}
     found = [
-        table for table, query in sources.items() if name in {str(table), table.name} or (query.group and query.group == name)
+        table
+        for table, query in sources.items()
+        if name in {str(table), table.name} or (query.group and query.group == name)
     ]
     if not found:
         known = [table.name for table in sources]

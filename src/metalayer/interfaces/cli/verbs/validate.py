@@ -51,7 +51,9 @@ def _tell(project: Project) -> None:
         )
         for model, answer in ((model, model_answer(model)) for model in project.models.values())
     ]
-    lines = table(("table", "kind", "key", "checks", "reads"), rows, right=(False, False, False, True), width=screen_width())
+    lines = table(
+        ("table", "kind", "key", "checks", "reads"), rows, right=(False, False, False, True), width=screen_width()
+    )
     for line in lines if rows else ():
         say(line)
     for item in project.warnings:
