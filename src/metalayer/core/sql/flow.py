@@ -48,13 +48,13 @@ def flow(tree: exp.Expr) -> Flow | None:
     driving = table_of(base) if cte_of(base, ctes) is None else None
     joins = [*(base.args.get("joins") or []), *(select.args.get("joins") or [])]
     changed = any(base.args.get(key) for key in ("pivots", "sample", "when")) or any(
-        select.args.get(key) for key in ("sample", "laterals", "offset")
+        select.args.get(key) for key in ("sample", "laterals")
     )
     if driving is None or changed or not all(_keeps_the_left(join) for join in joins):
         return None
     left = [join for join in joins if not _only_filters(join)]
     distinct = select.args.get("distinct")
-    is_picked = any(select.args.get(key) for key in ("qualify", "limit")) or _has_on(distinct)
+    is_picked = any(select.args.get(key) for key in ("qualify", "limit", "offset")) or _has_on(distinct)
     return Flow(
         driving,
         base.alias_or_name.lower(),
@@ -88,9 +88,12 @@ def _has_on(distinct: object) -> bool:
 
 def _aggregates(select: exp.Expr) -> bool:
     """Tell whether the SELECT list aggregates by itself: windows and subqueries do not."""
-    for item in [*select.expressions, select.args.get("having")]:
-        for found in item.find_all(exp.AggFunc) if isinstance(item, exp.Expr) else ():
-            within = found.find_ancestor(exp.Window, exp.Query)
-            if within is select:
-                return True
-    return False
+    items = [item for item in [*select.expressions, select.args.get("having")] if isinstance(item, exp.Expr)]
+    found = (function for item in items for function in item.find_all(exp.AggFunc))
+    return any(function.find_ancestor(exp.Query) is select and not _is_of_window(function) for function in found)
+
+
+def _is_of_window(function: exp.Expr) -> bool:
+    while isinstance(function.parent, exp.Filter | exp.IgnoreNulls | exp.RespectNulls | exp.WithinGroup):
+        function = function.parent
+    return isinstance(function.parent, exp.Window) and function.parent.this is function

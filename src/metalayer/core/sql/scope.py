@@ -217,6 +217,9 @@ class Scope:
         for scope in self.chain():
             if found := _qualified(scope, parts) or _sure(scope, parts):
                 return found
+        # What is qualified by a relation that is there, and that surely has no such column, is no guess at another's.
+        if len(parts) > 1 and any(relation.alias == parts[0].lower() for relation in self.around()):
+            return None
         return next((found for scope in self.chain() if (found := _guess(scope, parts))), None)
 
 
