@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-_FENCE = re.compile(r"^```(\w*) *(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w*) *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"(?:#|--) (\S+\.(?:yml|sql|py))(?: .*)?")
 RUNNABLE = ("console", "yaml", "sql", "python")
 DEMO = "metalayer demo shop"
