@@ -14,7 +14,7 @@ from metalayer.core.errors import Location
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
 from metalayer.core.names import TableName
 from metalayer.core.project import Project
-from metalayer.core.run import LandingAccount, RunResult, State
+from metalayer.core.run import FlowAccount, LandingAccount, RunResult, State
 from metalayer.core.schema import Schema, schema
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending
 from metalayer.core.sql import parse_query
@@ -159,6 +159,21 @@ def test_from_source_to_gold_and_then_nothing_to_do(bench: Bench) -> None:
     assert again.results == ()
     assert again.snapshot is None
     assert bench.memory.acknowledged[-1]["a"]
+
+
+def test_the_flow_from_the_driving_input_is_counted_where_it_is_provable(bench: Bench) -> None:
+    declare(
+        bench,
+        source(),
+        sql("silver.orders", "SELECT id, customer, amount FROM bronze.orders__current WHERE amount > 1"),
+        sql("silver.twice", "SELECT a.id FROM silver.orders AS a JOIN silver.orders AS b ON a.id >= b.id"),
+        sql("gold.totals", TOTALS),
+    )
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL", "2, 'x', NULL, NULL", "3, 'x', 3, NULL", "4, 'y', 4, NULL"]
+    flows = {str(item.task.table): item.flow for item in run(bench).results}
+    assert flows["silver.orders"] == FlowAccount("bronze.orders__current", 4, 2, 2, 0, 2, 0)
+    assert flows["silver.twice"] is None
+    assert flows["gold.totals"] == FlowAccount("silver.orders", 2, 2, 0, 0, 2, 0)
 
 
 def test_only_the_difference_is_published(bench: Bench) -> None:

@@ -23,6 +23,9 @@ Query = Callable[[str], Sequence[tuple[object, ...]]]
 _BITMAP_BYTES = 96 * 2**20
 """What the bitmaps of one scan may take together; every thread has its own copy, and two more are made at the end."""
 
+_KEYS_AT_ONCE, _MOST_PARTS = 2_000_000, 16
+"""How many keys are grouped at a time, and in how many parts at most: memory against further scans of the keys."""
+
 _Numbered = Sequence[tuple[int, Check]]
 """Checks with their places: two checks may be equal, their places are not."""
 
@@ -103,35 +106,31 @@ def _require_constants(checks: Sequence[Check], subject: Subject, query: Query) 
 def _judged(numbered: _Numbered, subject: Subject, query: Query) -> tuple[int, dict[int, Verdict]]:
     """Judge ``subject.rows`` in one scan, and return their number and a verdict for each check."""
     proven = _proven(numbered, subject, query)
-    doubts = _doubts([(place, check) for place, check in numbered if place not in proven], subject, query)
-    conditions = {
-        place: condition
-        for place, check in numbered
-        if place not in proven and (condition := _condition(check, subject)) is not None
-    }
+    open_ = [(place, check) for place, check in numbered if place not in proven]
+    doubts = _doubts(open_, subject, query)
+    conditions = {place: sql for place, check in open_ if (sql := _condition(check, subject)) is not None}
     terms: dict[int, tuple[str, ...]] = {}
-    for place, check in numbered:
+    for place, check in open_:
         if isinstance(check.rule, Freshness):
             terms[place] = rules.newest(check, check.rule, subject)
         elif place in doubts:
             terms[place] = (doubts[place],)
-        elif place in conditions and not isinstance(check.rule, Unique):
+        elif place in conditions:
             terms[place] = (rules.count_of(conditions[place]),)
     found = _scanned(numbered, terms, subject, query)
-    failed: dict[int, int] = dict.fromkeys(proven, 0)
-    for place, check in numbered:
-        if place not in proven and place in conditions:
-            failed[place] = _failed(
-                check, conditions[place], found.get(place), subject, query, exact=place not in doubts
-            )
-    shown = _samples(
-        [(place, check, conditions[place]) for place, check in numbered if failed.get(place)], subject, query
-    )
     rows = _number(found[_ROWS][0])
+    failed = {place: _number(found[place][0]) for place in conditions}
+    for place, check in open_:
+        if place in doubts and failed.get(place):
+            failed[place] = _number(query(rules.scan([rules.count_of(conditions[place])], subject.rows))[0][1])
+    shown = _samples([(place, check, conditions[place]) for place, check in open_ if failed.get(place)], subject, query)
     verdicts = {}
     for place, check in numbered:
-        if place in failed:
-            verdicts[place] = rules.verdict(check, rows, failed[place], sample=shown.get(place, ()))
+        if place in proven or place in failed:
+            verdicts[place] = rules.verdict(check, rows, failed.get(place, 0), sample=shown.get(place, ()))
+        elif isinstance(check.rule, Unique):
+            holds = place in doubts and _number(found[place][0]) == 0
+            verdicts[place] = rules.verdict(check, rows, 0) if holds else _unique_verdict(check, rows, subject, query)
         else:
             verdicts[place] = _table_verdict(check, rows, found.get(place, ()), subject, query)
     return rows, verdicts
@@ -144,10 +143,10 @@ _Found = tuple[object, ...]
 
 
 def _condition(check: Check, subject: Subject) -> str | None:
-    """Return the condition of the rows that a check fails; None for a rule about the table as a whole."""
-    if check.on_fail is Action.QUARANTINE:
-        return rules.aside(check, subject)
-    return rules.is_duplicate(check, subject) if isinstance(check.rule, Unique) else failing(check, subject)
+    """Return the condition of the rows that a check fails; None for uniqueness and for rules about the table."""
+    if isinstance(check.rule, Unique):
+        return None
+    return rules.aside(check, subject) if check.on_fail is Action.QUARANTINE else failing(check, subject)
 
 
 def _proven(numbered: _Numbered, subject: Subject, query: Query) -> set[int]:
@@ -240,24 +239,28 @@ def _cannot_run(check: Check, error: MetaLayerError) -> BuildError:
     )
 
 
-def _failed(check: Check, condition: str, found: _Found | None, subject: Subject, query: Query, *, exact: bool) -> int:
-    """Return how many rows fail; a doubt that was not 0 is resolved by counting them."""
-    count = None if found is None else _number(found[0])
-    if count is not None and (exact or count == 0):
-        return count
-    if isinstance(check.rule, Unique):
-        copies = _number(query(rules.duplicated(check, subject))[0][0])
-        if copies == 0 or subject.is_whole:
-            return copies
-    return _number(query(rules.scan([rules.count_of(condition)], subject.rows))[0][1])
-
-
 def _samples(failed: Sequence[tuple[int, Check, str]], subject: Subject, query: Query) -> dict[int, tuple[str, ...]]:
     """Fetch the samples of all that failed, in one statement."""
-    if not failed:
-        return {}
-    lists = query(rules.samples([(check, condition) for _, check, condition in failed], subject))[0]
-    return {place: _texts(texts) for (place, _, _), texts in zip(failed, lists, strict=True)}
+    shown: dict[int, tuple[str, ...]] = {}
+    if failed:
+        statement = rules.samples([(check, condition) for _, check, condition in failed], subject)
+        for number, text in query(statement):
+            place = failed[_number(number)][0]
+            shown[place] = (*shown.get(place, ()), str(text))
+    return shown
+
+
+def _unique_verdict(check: Check, rows: int, subject: Subject, query: Query) -> Verdict:
+    """Count the rows of duplicated keys: for a quarantine those among the judged rows, else those of the table."""
+    parts = min(_MOST_PARTS, 1 + rows // _KEYS_AT_ONCE)
+    failed, shown = 0, []
+    for part in range(parts):
+        ((copies, keys),) = query(rules.duplicated(check, subject, part, parts))
+        failed += _number(copies)
+        shown += _texts(keys)
+    if failed and not subject.is_whole:
+        failed = _number(query(rules.scan([rules.count_of(rules.is_duplicate(check, subject))], subject.rows))[0][1])
+    return rules.verdict(check, rows, failed, sample=sorted(shown)[: rules.SAMPLES] if failed else ())
 
 
 def _table_verdict(check: Check, rows: int, found: _Found, subject: Subject, query: Query) -> Verdict:
@@ -283,5 +286,5 @@ def _number(value: object) -> int:
     return int(str(value))
 
 
-def _texts(values: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(str, values if isinstance(values, list) else ())))
+def _texts(values: object) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, list) else []

@@ -337,13 +337,21 @@ def newest(check: Check, rule: Freshness, subject: Subject) -> tuple[str, str]:
     return f"CAST({latest} AS varchar)", f"{latest} >= CAST({literal(bound)} AS {type_})"
 
 
-def duplicated(check: Check, subject: Subject) -> str:
-    """Return the statement that counts the table's rows whose key occurs more than once."""
+def duplicated(check: Check, subject: Subject, part: int = 0, parts: int = 1) -> str:
+    """Return the statement that counts the table's rows whose key occurs more than once, and shows up to five such keys.
+
+    The keys may be taken in several parts, one after the other, so that not all of them are in memory at once.
+    """
     _columns(check, subject)
     keys = ", ".join(map(quote, check.columns))
-    there = _all(f"{quote(name)} IS NOT NULL" for name in check.columns)
-    groups = f"FROM {subject.table or subject.rows} WHERE {there} GROUP BY {keys} HAVING count(*) > 1"
-    return f"SELECT coalesce(sum(copies), 0)::bigint\nFROM (SELECT count(*) AS copies {groups})"
+    conditions = [f"{quote(name)} IS NOT NULL" for name in check.columns]
+    if parts > 1:
+        conditions.append(f"hash({keys}) % {parts} = {part}")
+    return (
+        f"SELECT coalesce(sum(copies), 0)::bigint, min({_json(check.columns, '')}, {SAMPLES})\n"
+        f"FROM (SELECT {keys}, count(*) AS copies FROM {subject.table or subject.rows}\n"
+        f"WHERE {_all(conditions)} GROUP BY {keys} HAVING count(*) > 1)"
+    )
 
 
 def answer(rule: TableSql, item: str) -> str:
@@ -365,17 +373,11 @@ def answer(rule: TableSql, item: str) -> str:
 
 
 def samples(conditions: Sequence[tuple[Check, str]], subject: Subject) -> str:
-    """Return the statement that fetches, for each failed check, a list of up to five failing rows' keys.
-
-    The least ones as text are taken, so that the same rows give the same sample.
-    """
-    terms = []
-    for check, condition in conditions:
-        # CASE keeps the text from being made of rows that pass.
-        shown = f"CASE WHEN {condition} THEN {_sample(check, subject)} END"
-        terms.append(f"min({shown}, {SAMPLES})")
-    some = _any(f"({condition})" for _, condition in conditions)
-    return _select(terms, subject.rows) + f"\nWHERE {some}"
+    """Return the statement that fetches, for each failed check by its place, the keys of its first failing rows."""
+    return "\nUNION ALL\n".join(
+        f"(SELECT {place}, {_sample(check, subject)} FROM {subject.rows} AS {ROWS} WHERE {condition} LIMIT {SAMPLES})"
+        for place, (check, condition) in enumerate(conditions)
+    )
 
 
 def outcome(check: Check, checked: int, failed: int) -> Outcome:
@@ -534,8 +536,8 @@ def _failed_names(conditions: Sequence[tuple[Check, str]]) -> str:
     return f"CASE WHEN {some} THEN list_filter([{cases}], lambda name: name IS NOT NULL) END"
 
 
-def _json(names: Iterable[str]) -> str:
-    fields = ", ".join(f"{literal(name)}: {ROWS}.{quote(name)}" for name in names)
+def _json(names: Iterable[str], of: str = f"{ROWS}.") -> str:
+    fields = ", ".join(f"{literal(name)}: {of}{quote(name)}" for name in names)
     return f"CAST(to_json({{{fields}}}) AS varchar)"
 
 

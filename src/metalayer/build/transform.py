@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from metalayer.build.flow import flow_account
 from metalayer.build.kinds import Landed, Site, land
 from metalayer.build.python import call
 from metalayer.core.errors import BuildError, did_you_mean
@@ -14,6 +15,7 @@ from metalayer.core.lineage import Lineage
 from metalayer.core.model import Ingest, Kind, Model, PythonQuery, SqlQuery
 from metalayer.core.names import TableName, quote
 from metalayer.core.project import Project
+from metalayer.core.run import FlowAccount
 from metalayer.core.schema import PROVENANCE, Column, Schema
 from metalayer.core.sql import parse_query
 from metalayer.governance.access import OWNER, secure
@@ -31,6 +33,7 @@ class Built:
     lineage: Lineage | None
     definition: str
     columns: Schema = field(default=())
+    flow: FlowAccount | None = None
 
 
 def render(model: Model, relations: Relations) -> str:
@@ -61,8 +64,10 @@ def transform(model: Model, site: Site) -> Built:
         for column in columns
     )
     landed = land(model, f"SELECT {fields} FROM ({select})", columns, site)
+    staged = 0 if landed.account is None else landed.account.staged
+    flow = None if landed.account is None else flow_account(model, site, staged)
     reach(Failpoint.BUILD_AFTER_JUDGE)
-    return Built(model, landed, lineage_of(model, site.relations.columns), definition, columns)
+    return Built(model, landed, lineage_of(model, site.relations.columns), definition, columns, flow)
 
 
 def _query(model: Model, site: Site) -> tuple[str, str]:

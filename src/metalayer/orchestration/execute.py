@@ -251,6 +251,7 @@ class _Publication:
             State.DONE,
             time.monotonic() - begun,
             accounts=() if built.landed.account is None else (built.landed.account,),
+            flow=built.flow,
             verdicts=built.landed.verdicts,
             notes=built.landed.notes,
         )
