@@ -120,8 +120,8 @@ def _judged(numbered: _Numbered, subject: Subject, query: Query) -> tuple[int, d
     found = _scanned(numbered, terms, subject, query)
     rows = _number(found[_ROWS][0])
     failed = {place: _number(found[place][0]) for place in conditions}
-    for place, check in open_:
-        if place in doubts and failed.get(place):
+    for place in doubts:
+        if failed.get(place):  # which rows these are the aggregate does not tell
             failed[place] = _number(query(rules.scan([rules.count_of(conditions[place])], subject.rows))[0][1])
     shown = _samples([(place, check, conditions[place]) for place, check in open_ if failed.get(place)], subject, query)
     verdicts = {}

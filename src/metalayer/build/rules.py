@@ -185,8 +185,14 @@ def flagged(checks: Sequence[Check], subject: Subject) -> str:
             )
     conditions = [(check, aside(check, subject)) for check in checks if check.on_fail is Action.QUARANTINE]
     columns = [f"{ROWS}.{quote(name)}" for name in subject.columns]
-    columns += [f"{_failed_names(conditions)} AS {FAILED}", f"{row_hash(subject)} AS {ROW_HASH}"]
-    return "SELECT\n  " + ",\n  ".join(columns) + f"\nFROM {subject.rows} AS {ROWS}"
+    prefix = "_fails"
+    while any(name.startswith(prefix) for name in subject.columns):
+        prefix += "_"
+    marks = [quote(f"{prefix}{place}") for place in range(len(conditions))]
+    inner = [*columns, *(f"{condition} AS {mark}" for (_, condition), mark in zip(conditions, marks, strict=True))]
+    named = [(mark, check.name) for (check, _), mark in zip(conditions, marks, strict=True)]
+    outer = [*columns, f"{_failed_names(named)} AS {FAILED}", f"{row_hash(subject)} AS {ROW_HASH}"]
+    return _select(outer, f"(\n{_select(inner, subject.rows)}\n)")
 
 
 def kept(checks: Sequence[Check], subject: Subject) -> str:
@@ -338,7 +344,7 @@ def newest(check: Check, rule: Freshness, subject: Subject) -> tuple[str, str]:
 
 
 def duplicated(check: Check, subject: Subject, part: int = 0, parts: int = 1) -> str:
-    """Return the statement that counts the table's rows whose key occurs more than once, and shows up to five such keys.
+    """Return the statement that counts the table's rows whose key occurs more than once, and shows five such keys.
 
     The keys may be taken in several parts, one after the other, so that not all of them are in memory at once.
     """
@@ -528,11 +534,12 @@ def _orphan(check: Check, rule: References, fields: tuple[str, ...], subject: Su
     )
 
 
-def _failed_names(conditions: Sequence[tuple[Check, str]]) -> str:
-    if not conditions:
+def _failed_names(named: Sequence[tuple[str, str]]) -> str:
+    """Return the list of the names whose mark is true; NULL where none is."""
+    if not named:
         return "CAST(NULL AS varchar[])"
-    cases = ", ".join(f"CASE WHEN {condition} THEN {text(check.name)} END" for check, condition in conditions)
-    some = _any(f"({condition})" for _, condition in conditions)
+    cases = ", ".join(f"CASE WHEN {mark} THEN {text(name)} END" for mark, name in named)
+    some = _any(mark for mark, _ in named)
     return f"CASE WHEN {some} THEN list_filter([{cases}], lambda name: name IS NOT NULL) END"
 
 
