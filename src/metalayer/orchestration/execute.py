@@ -46,7 +46,9 @@ def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: b
             final, published, at = _publish(shop, chosen, broken, loaded, refresh=refresh)
         snapshot = at if at is not None else snapshot
     tasks = (*(task for task in first.tasks if task.kind is TaskKind.INGEST), *(item.task for item in published))
-    return Executed(Plan(tasks, {**first.unchanged, **final.unchanged}), (*loaded.values(), *published), snapshot)
+    worked = {task.table for task in tasks}
+    unchanged = {t: why for t, why in {**final.unchanged, **first.unchanged}.items() if t not in worked}
+    return Executed(Plan(tasks, unchanged), (*loaded.values(), *published), snapshot)
 
 
 def failure_of(error: MetaLayerError) -> Failure:
