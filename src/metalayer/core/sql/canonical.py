@@ -48,15 +48,16 @@ _AFTER_ATOM = frozenset({".", "[", "(", "->", "->>", "::"})
 
 def canonical(text: str, tokens: Sequence[Token]) -> str:
     """Return the tokens' canonical texts, joined by single spaces, idle parentheses left out."""
-    words = [_word(text, token) for token in tokens]
+    words = [word for token in tokens for word in _words(text, token)]
     while (fewer := _without_idle_parentheses(words)) != words:
         words = fewer
     return " ".join(words)
 
 
-def _word(text: str, token: Token) -> str:
+def _words(text: str, token: Token) -> list[str]:
+    """Return a token's words: ORDER BY and their like are one token, with a comment or line break within at times."""
     written = text[token.start : token.end + 1]
-    return written if token.token_type in _QUOTED else written.lower()
+    return [written] if token.token_type in _QUOTED else token.text.lower().split()
 
 
 def _without_idle_parentheses(words: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlglot import exp
+from sqlglot.tokenizer_core import TokenType
 
 from metalayer.core.names import Layer, TableName
 from metalayer.core.sql.expressions import Expressions
@@ -64,13 +65,20 @@ def single_expression(text: str) -> Condition:
                 what = "A parameter"
             case _:
                 continue
-        line, column = position(text, start_of(node) or 0)
+        line, column = position(text, _offset(statement, node))
         raise SqlSyntaxError(f"{what} cannot stand in a check of a row.", hint=_MEND, line=line, column=column)
     if (kind := type_of(statement.tree, lambda _: None)) not in {None, "boolean"}:
         raise SqlSyntaxError(f"This is a {kind}, not a condition.", hint=_MEND)
     scope = Scope(relations=[base_table("", _ROW, None)])
     trace = Expressions(Problems(text), _no_subquery).trace(statement.tree, scope)
     return Condition(text, tuple(sorted({source.column for source in trace.sources})), statement)
+
+
+def _offset(statement: Statement, node: exp.Expr) -> int:
+    found = start_of(node)
+    marks = {TokenType.PARAMETER, TokenType.PLACEHOLDER}
+    # A parameter's place is the one that the tree forgets.
+    return found if found is not None else next((t.start for t in statement.tokens if t.token_type in marks), 0)
 
 
 def _no_subquery(node: exp.Expr, scope: Scope) -> Output:  # noqa: ARG001 - the shape that expressions call

@@ -22,7 +22,7 @@ _OPENING_WORDS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE", "("})
 _ONE_QUERY = "Write one SELECT in DuckDB's dialect (WITH, UNION and FROM-first are fine)."
 
 _COMPLETE = re.compile(
-    r"""--[^\n]* | /\*.*?\*/ | '(?:[^']|'')*' | "(?:[^"]|"")*" | \$(\w*)\$.*?\$\1\$ | [^'"/$-]+ | (?!/\*)[/$-]""",
+    r"""--[^\n]* | /\*.*?\*/ | '(?:[^']|'')*+' | "(?:[^"]|"")*+" | \$(\w*)\$.*?\$\1\$ | [^'"/$-]+ | (?!/\*)[/$-]""",
     re.DOTALL | re.VERBOSE,
 )
 
@@ -71,14 +71,34 @@ def parse_statement(text: str, dialect: str = DUCKDB) -> Statement:
     tokens = _tokenize(text, engine)
     _refuse_what_is_no_query(text, tokens)
     try:
-        trees = engine.parser().parse(list(tokens), text)
+        tree = _query(text, tokens, engine)
     except _PARSER_FAULTS as error:
-        raise _syntax_error(text, tokens, error) from error
-    tree = trees[0]
-    if not isinstance(tree, exp.Query | exp.Values):
-        raise SqlSyntaxError("The statement is not a query.", hint=_ONE_QUERY, line=1, column=1)
+        # SQLGlot reads ORDER BY and their like as one word, and stumbles over a comment within it.
+        try:
+            plain = _without_comments(text)
+            tokens = _tokenize(plain, engine)
+            tree = _query(plain, tokens, engine)
+        except (*_PARSER_FAULTS, SqlSyntaxError):
+            raise _syntax_error(text, tokens, error) from error
     _refuse_clauses(text, tree)
     return Statement(text, tokens, tree)
+
+
+def _query(text: str, tokens: tuple[Token, ...], engine: Dialect) -> exp.Expr:
+    tree = engine.parser().parse(list(tokens), text)[0]
+    if not isinstance(tree, exp.Query | exp.Values):
+        raise SqlSyntaxError("The statement is not a query.", hint=_ONE_QUERY)
+    return tree
+
+
+def _without_comments(text: str) -> str:
+    """Return the text with spaces in the place of comments, so that every offset stays."""
+
+    def blank(match: re.Match[str]) -> str:
+        piece = match.group()
+        return re.sub(r"[^\n]", " ", piece) if piece.startswith(("--", "/*")) else piece
+
+    return _COMPLETE.sub(blank, text)
 
 
 def parse_expression(text: str, dialect: str = DUCKDB) -> Statement:
