@@ -15,7 +15,7 @@ from typing import Any
 
 from metalayer.core.errors import Location, UsageError, did_you_mean
 from metalayer.core.project import EnvironmentDeclaration, OnFailure, Project
-from metalayer.project.durations import parse_duration
+from metalayer.project.amounts import parse_compression, parse_duration, parse_keep, parse_memory
 from metalayer.project.files import DeclaredFile
 
 DIRECTORY = ".metalayer"
@@ -194,20 +194,15 @@ def _truth(text: str) -> bool:
     return text == "true"
 
 
-def _duration(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
 _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DATABASE": ("database", str),
     "LAKE__DATA": ("data", str),
     "LAKE__ENCRYPTED": ("encrypted", _truth),
-    "LAKE__COMPRESSION": ("compression", str),
+    "LAKE__COMPRESSION": ("compression", parse_compression),
     "ON_FAILURE__WEBHOOK": ("on_failure", OnFailure),
-    "KEEP": ("keep", _duration),
+    "KEEP": ("keep", parse_keep),
     "THREADS": ("threads", _number),
-    "MEMORY": ("memory", str),
+    "MEMORY": ("memory", parse_memory),
 }
 """What may be overridden, under the name of its keys in ``metalayer.yml`` joined by two underscores."""
 

@@ -60,7 +60,7 @@ class Mistakes:
 
 
 def read_file(root: Path, path: Path, mistakes: Mistakes) -> DeclaredFile | None:
-    """Return a file's text with line feeds only; None, and a mistake noted, where it cannot be read as UTF-8."""
+    """Return a file's text, its lines ended by line feeds; None, and a mistake noted, where it is no UTF-8 text."""
     shown = path.relative_to(root).as_posix()
     try:
         content = path.read_bytes()
@@ -81,4 +81,4 @@ def read_file(root: Path, path: Path, mistakes: Mistakes) -> DeclaredFile | None
             location=Location(shown, line),
         )
         return None
-    return DeclaredFile.of(shown, text.replace("\r\n", "\n"))
+    return DeclaredFile.of(shown, text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -197,7 +197,7 @@ class _Converter:
             )
         match node:
             case yaml.ScalarNode():
-                value = _core_schema(node.value) if node.tag == _PLAIN else node.value
+                value = means(node.value) if node.tag == _PLAIN else node.value
                 return ScalarNode(value, node.value, location)
             case yaml.SequenceNode():
                 return ListNode(tuple(self.node(item) for item in node.value), location)
@@ -253,10 +253,10 @@ _FLOAT = re.compile(
 )
 
 
-def _core_schema(text: str) -> Constant:
+def means(text: str) -> Constant:
     """Return what a plain scalar means in YAML 1.2.
 
-    >>> [_core_schema(text) for text in ("no", "0o17", "017", "1:30", "1e3", "2026-02-01", "~")]
+    >>> [means(text) for text in ("no", "0o17", "017", "1:30", "1e3", "2026-02-01", "~")]
     ['no', 15, 17, '1:30', 1000.0, '2026-02-01', None]
     """
     if text in _NULL:

@@ -43,17 +43,23 @@ def _rank(table: TableName) -> tuple[int, str]:
 
 
 def cycles(edges: Edges) -> tuple[tuple[TableName, ...], ...]:
-    """Return circles of tables that need each other, each table in one circle at most, the smallest name first."""
-    found: list[tuple[TableName, ...]] = []
+    """Return circles of tables that need each other, the smallest name first and last.
+
+    A table stands in one circle at most, beside the one in which it needs itself.
+    """
+    result: list[tuple[TableName, ...]] = [
+        (table, table) for table in sorted(edges, key=_rank) if table in edges[table]
+    ]
     seen: set[TableName] = set()
-    for start in sorted(edges, key=_rank):
+    others = {table: needs - {table} for table, needs in edges.items()}
+    for start in sorted(others, key=_rank):
         if start in seen:
             continue
-        path = route(edges, edges[start], start, avoiding=seen)
+        path = route(others, others[start], start, avoiding=seen)
         if path is not None:
-            found.append((start, *path))
-            seen.update(found[-1])
-    return tuple(found)
+            result.append((start, *path))
+            seen.update(path)
+    return tuple(result)
 
 
 def route(

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from metalayer.core.errors import UsageError, did_you_mean
-from metalayer.project.durations import parse_duration
+from metalayer.project.amounts import parse_duration
 from metalayer.project.files import Mistakes
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, locate, plain
 

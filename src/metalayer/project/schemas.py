@@ -16,33 +16,18 @@ from dataclasses import is_dataclass
 from datetime import timedelta
 from enum import Enum
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from metalayer.core.source import SourceType
 from metalayer.project.bronze import PLANNED_SOURCES
 from metalayer.project.documents import SHAPES
 from metalayer.project.reading import Duration, Form, known_fields, members, rule_key
+from metalayer.project.scaffold import SCHEMA_DIRECTORY, SCHEMA_FILES
 from metalayer.project.shapes import BronzeShape, GroupShape, ModelShape, ProjectShape
 
-DIRECTORY = Path(__file__).with_name("schemas")
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
 JsonSchema = dict[str, Any]
-
-FILES: Mapping[str, tuple[str, ...]] = {
-    "project": ("metalayer.yml",),
-    "source": ("bronze/**/*.yml", "bronze/**/*.yaml"),
-    "front_matter": (),
-    "metrics": ("metrics/**/*.yml",),
-    "dashboard": ("dashboards/**/*.yml",),
-    "alert": ("alerts/**/*.yml",),
-    "policies": ("policies/**/*.yml",),
-    "test": ("tests/**/*.yml",),
-    "glossary": ("glossary.yml",),
-    "contract": ("contracts/*.odcs.yaml",),
-}
-"""The schemas by name, with the files of a project that each is for (front matter lies in SQL files)."""
 
 
 def schemas(sources: Iterable[SourceType]) -> dict[str, JsonSchema]:
@@ -207,11 +192,6 @@ def attribute_words(shape: type) -> dict[str, str]:
     return result
 
 
-def shipped(name: str) -> str:
-    """Return the text of a schema as it ships."""
-    return (DIRECTORY / f"{name}.json").read_text(encoding="utf-8")
-
-
 def rendered(schema: JsonSchema) -> str:
     """Return a schema as the text of its file."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
@@ -219,11 +199,14 @@ def rendered(schema: JsonSchema) -> str:
 
 def main(sources: Iterable[SourceType]) -> None:
     """Write every schema to its file."""
-    DIRECTORY.mkdir(exist_ok=True)
+    SCHEMA_DIRECTORY.mkdir(exist_ok=True)
     for name, schema in schemas(sources).items():
-        (DIRECTORY / f"{name}.json").write_text(rendered(schema), encoding="utf-8")
-    sys.stderr.write(f"wrote {len(FILES)} schemas to {DIRECTORY}\n")
+        (SCHEMA_DIRECTORY / f"{name}.json").write_text(rendered(schema), encoding="utf-8")
+    sys.stderr.write(f"wrote {len(SCHEMA_FILES)} schemas to {SCHEMA_DIRECTORY}\n")
 
 
 if __name__ == "__main__":
-    main(point.load() for point in entry_points(group="metalayer.sources"))
+    installed = tuple(point.load() for point in entry_points(group="metalayer.sources"))
+    if not installed:
+        sys.exit("No source is registered: install the package first (pip install -e .).")
+    main(installed)

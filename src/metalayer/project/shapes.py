@@ -16,7 +16,7 @@ from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
 from metalayer.core.schema import DataType, DriftPolicy, parse_type
-from metalayer.project.durations import parse_duration
+from metalayer.project.amounts import Compression, parse_keep, parse_memory
 from metalayer.project.reading import Duration, Form
 
 _SCHEDULES = "Delete it: schedules are not declared yet; let cron call `metalayer run`."
@@ -53,17 +53,6 @@ def _parse_timezone(text: str) -> str:
     return text
 
 
-def _parse_keep(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
-def _parse_memory(text: str) -> str:
-    if not re.fullmatch(r"[1-9][0-9]*(?:\.[0-9]+)?\s?(?:MB|GB|TB|MiB|GiB|TiB)", text):
-        raise UsageError(f"'{text}' is not an amount of memory.", hint="Write a number and its unit: 512MB or 4GB.")
-    return text
-
-
 def _parse_project_name(text: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", text):
         raise UsageError(
@@ -82,8 +71,8 @@ ToleranceText = Annotated[
     Form("a number of rows, or a share such as 1%", _parse_tolerance, r"^[0-9]+(\.[0-9]+)?\s*%?$", numbers=True),
 ]
 Timezone = Annotated[str, Form("a time zone such as Europe/Berlin", _parse_timezone)]
-Keep = Annotated[str, Form("a duration such as 7d", _parse_keep, r"^[1-9][0-9]*[smhdw]$")]
-Memory = Annotated[str, Form("an amount such as 4GB", _parse_memory, r"^[1-9][0-9]*(\.[0-9]+)?\s?[KMGT]i?B$")]
+Keep = Annotated[str, Form("a duration such as 7d", parse_keep, r"^[1-9][0-9]*[smhdw]$")]
+Memory = Annotated[str, Form("an amount such as 4GB", parse_memory, r"^[1-9][0-9]*(\.[0-9]+)?\s?[KMGT]i?B$")]
 ProjectName = Annotated[str, Form("a name such as shop", _parse_project_name, r"^[a-z][a-z0-9_-]{0,62}$")]
 Constant = str | int | float | bool | None
 
@@ -116,7 +105,7 @@ class LakeShape:
 
     data: str | None = None
     encrypted: bool = False
-    compression: Literal["zstd", "snappy", "gzip", "lz4", "uncompressed"] = "zstd"
+    compression: Compression = "zstd"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 _Place = tuple[int, int]
@@ -91,6 +92,10 @@ _KNOWN = (
 )
 
 
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""What the parser takes for the end of a line."""
+
+
 def explain(problem: str, text: str, place: _Place, start: _Place) -> Fault:
     """Return what a parser's complaint means.
 
@@ -100,7 +105,7 @@ def explain(problem: str, text: str, place: _Place, start: _Place) -> Fault:
         place: the line and column, from 0, at which the parser gave up.
         start: the line and column at which began what it was then reading.
     """
-    lines = text.split("\n")
+    lines = _BREAK.split(text)
     line = lines[place[0]] if place[0] < len(lines) else ""
     if "cannot start any token" in problem:
         return _bad_beginning(line[place[1] : place[1] + 1], place)
