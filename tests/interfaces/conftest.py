@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg import sql
+
+from conftest import url_of
+from metalayer.metastore.postgres import Metastore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -30,15 +35,23 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Metalayer:
-    """`metalayer`, run in a directory. Calling it runs a command; ``code`` is the exit code it must have."""
+    """`metalayer`, run in a directory. Calling it runs a command; ``code`` is the exit code it must have.
+
+    ``database`` is the URL of PostgreSQL; without one each project has its embedded server.
+    """
 
     directory: Path
+    database: str | None = None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {} if self.database is None else {"METALAYER__DATABASE": self.database}
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str = "", **variables: str) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", "metalayer.interfaces.cli", *arguments],
             cwd=self.directory,
-            env=environment(variables),
+            env=environment({**self.settings, **variables}),
             input=stdin,
             capture_output=True,
             text=True,
@@ -54,7 +67,8 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("METALAYER") and name != "NO_COLOR"
     }
-    return {**kept, "PYTHONPATH": str(ROOT / "src"), **variables}
+    path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, **variables}
 
 
 @pytest.fixture
@@ -105,17 +119,17 @@ def write_project(directory: Path, files: Mapping[str, str] = FILES) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Metalayer:
+def ran(tmp_path_factory: pytest.TempPathFactory, server: Metastore) -> Iterator[Metalayer]:
     """The command line in a small project that was run once; tests of the module share it and leave it as it is."""
-    shared = Metalayer(write_project(tmp_path_factory.mktemp("small")))
+    name = f"test_{uuid.uuid4().hex}"
+    server.connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    shared = Metalayer(write_project(tmp_path_factory.mktemp("small")), url_of(server, name))
     shared("run")
-    return shared
+    yield shared
+    server.connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Metalayer:
+def project(tmp_path: Path, new_database: Callable[[], str]) -> Metalayer:
     """The command line in a small project that was never run."""
-    return Metalayer(write_project(tmp_path))
-
-
-Run = Callable[..., Done]
+    return Metalayer(write_project(tmp_path), new_database())

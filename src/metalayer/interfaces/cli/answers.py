@@ -81,6 +81,7 @@ def task_answer(result: TaskResult) -> Answer:
         "seconds": round(result.seconds, 3),
         "snapshot": result.snapshot,
         "accounting": None if account is None else asdict(account),
+        "flow": None if result.flow is None else asdict(result.flow),
         "checks": check_counts(result.verdicts),
         "notes": list(result.notes),
         "failure": None if result.failure is None else asdict(result.failure),
@@ -175,6 +176,7 @@ def recorded_task(task: Mapping[str, object]) -> Answer:
         "attempts": task["attempts"],
         "snapshot": task["snapshot_id"],
         "accounting": recorded_account(task["accounts"]),
+        "flow": task["flow"],
         "notes": task["notes"],
         "failure": task["failure"],
     }

@@ -92,6 +92,19 @@ _ACCOUNTING: Shape = {
     "anyOf": [_INGEST_ACCOUNT, _LANDING_ACCOUNT, {"type": "null"}],
     "description": "what became of the rows; null where none were worked on (a view, a failure, nothing changed)",
 }
+_FLOW = _maybe(
+    _object(
+        "what became of the rows of the driving input; null where none is provable: "
+        "in_scope = kept + filtered + deduplicated, output = kept + expanded",
+        driving=_TABLE,
+        in_scope=_count("rows of the driving input"),
+        kept=_count("of these, rows that stand for a row of the output"),
+        filtered=_count("dropped by a condition"),
+        deduplicated=_count("dropped as doubles"),
+        output=_count("rows that the query yielded"),
+        expanded=_count("rows that a join added"),
+    )
+)
 _FAILURE = _maybe(_object("why it failed", type=_text("the error's class"), message=_text(), hint=_text("the mend")))
 _CHECK_COUNTS = _object(
     "how many checks came to what", passed=_count(), warned=_count(), quarantined=_count(), failed=_count("they block")
@@ -106,6 +119,7 @@ _RUN_TABLE = _object(
     seconds=_number(),
     snapshot=_maybe(_count("the commit that holds its rows")),
     accounting=_ACCOUNTING,
+    flow=_FLOW,
     checks=_CHECK_COUNTS,
     notes=_list(_text(), "what else happened: files set aside, new columns"),
     failure=_FAILURE,
@@ -226,6 +240,7 @@ SHAPES: Mapping[str, Shape] = {
                 attempts=_count(),
                 snapshot=_maybe(_count()),
                 accounting=_ACCOUNTING,
+                flow=_FLOW,
                 notes=_list(_text()),
                 failure=_FAILURE,
             )

@@ -17,8 +17,8 @@ def maintain(call: Call) -> None:
 
     What a kept snapshot says never changes. The exit code is 1 where a file that is needed is missing.
     """
-    call.confirm("merge files and forget old snapshots")
     with call.open() as workspace:
+        call.confirm("merge files and forget old snapshots")
         report = workspace.maintain()
     if call.json:
         print_json(

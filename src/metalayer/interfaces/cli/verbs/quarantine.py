@@ -60,8 +60,8 @@ def replay(call: Call, name: str) -> None:
 
     Rows that come good move into the table in the same commit.
     """
-    call.confirm(f"judge the quarantine of {name} again")
     with Progress.on_stderr() as progress, call.open(None if call.json else progress) as workspace:
+        call.confirm(f"judge the quarantine of {name} again")
         result = workspace.replay(TableName.parse(name).owner)
     if call.json:
         print_json(run_answer(result))

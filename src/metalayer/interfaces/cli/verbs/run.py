@@ -21,8 +21,8 @@ def command(call: Call, select: str | None, *, full_refresh: bool) -> None:
     Only what changed is worked on. What fails stays out together with what is downstream of it, the rest is published,
     and the exit code is 1. The last line is the path of the run's report.
     """
-    call.confirm("load sources and publish tables")
     with Progress.on_stderr() as progress, call.open(None if call.json else progress) as workspace:
+        call.confirm("load sources and publish tables")
         result = workspace.run(select, refresh=full_refresh)
     if call.json:
         print_json(run_answer(result))

@@ -1,0 +1,253 @@
+"""What each command prints as JSON has the documented shape, and says what is so."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from interfaces.conftest import FILES, ORDERS, Metalayer
+from metalayer.interfaces.cli.shapes import SHAPES
+
+
+def held(name: str, answer: Any) -> Any:
+    """Hold an answer against its documented shape, and return it."""
+    jsonschema.validate(answer, dict(SHAPES[name]), format_checker=jsonschema.FormatChecker())
+    return answer
+
+
+def test_validate(ran: Metalayer) -> None:
+    answer = held("validate", ran("validate", "-o", "json").json)
+    assert [(item["table"], item["kind"], item["key"]) for item in answer["tables"]] == [
+        ("bronze.orders", "append", ["order_id"]),
+        ("silver.orders", "keyed", ["order_id"]),
+        ("gold.daily", "keyed", ["sold_on"]),
+    ]
+    assert "3 tables, no mistakes" in ran("validate").out
+
+
+def test_plan(ran: Metalayer, project: Metalayer) -> None:
+    answer = held("plan", project("plan", "-o", "json").json)
+    assert [(task["table"], task["strategy"]) for task in answer["tasks"]] == [
+        ("bronze.orders", "ingest"),
+        ("silver.orders", "create"),
+        ("gold.daily", "create"),
+    ]
+    nothing = held("plan", ran("plan", "-o", "json").json)
+    assert nothing["tasks"] == []
+    assert {item["table"] for item in nothing["unchanged"]} == {"bronze.orders", "silver.orders", "gold.daily"}
+    assert ran("plan").out.startswith("nothing to do\n")
+    assert len(held("plan", ran("plan", "-s", "silver.orders+", "--full-refresh", "-o", "json").json)["tasks"]) == 2
+
+
+def test_run(project: Metalayer) -> None:
+    answer = held("run", project("run", "-o", "json").json)
+    assert answer["state"] == "done"
+    tables = {item["table"]: item for item in answer["tables"]}
+    assert tables["bronze.orders"]["accounting"] == {
+        "read": 4,
+        "loaded": 4,
+        "quarantined": 0,
+        "rejected": 0,
+        "already_loaded": 0,
+    }
+    silver = tables["silver.orders"]
+    assert (silver["accounting"]["staged"], silver["accounting"]["quarantined"], silver["accounting"]["after"]) == (
+        4,
+        1,
+        3,
+    )
+    assert silver["checks"] == {"passed": 2, "warned": 1, "quarantined": 1, "failed": 0}
+    assert Path(answer["report"]).is_file()
+    assert answer["snapshot"] == max(item["snapshot"] for item in answer["tables"])
+
+    again = held("run", project("run", "-o", "json").json)
+    assert (again["tables"], again["snapshot"]) == ([], None)
+
+    (project.directory / "data" / "orders" / "2.csv").write_text(
+        "order_id;customer;amount;ordered_at\n9;eva;1,00;03.02.2026 08:00\n"
+    )
+    done = project("run", "-s", "bronze.orders+")
+    lines = done.out.splitlines()
+    assert Path(lines[-1]).is_file()
+    assert any(line.startswith("gold.daily ") for line in lines)
+    assert "silver.orders: done" in done.err
+
+    quiet = project("run")
+    assert quiet.out.startswith("nothing changed")
+    assert Path(quiet.out.splitlines()[-1]).is_file()
+
+
+def test_a_failed_table_keeps_its_rows_and_the_exit_code_is_1(project: Metalayer) -> None:
+    project("run")
+    broken = FILES["silver/orders.sql"].replace("{not_null: customer, on_fail: warn}", "{not_null: customer}")
+    (project.directory / "silver" / "orders.sql").write_text(broken, "utf-8")
+    answer = held("run", project("run", "-o", "json", code=1).json)
+    states = {item["table"]: item["state"] for item in answer["tables"]}
+    assert states == {"silver.orders": "failed", "gold.daily": "skipped"}
+    failed = answer["tables"][0]
+    assert failed["checks"]["failed"] == 1
+    assert failed["failure"]["hint"]
+    assert project("query", "SELECT count(*) AS n FROM silver.orders", "-o", "json").json == [{"n": 3}]
+    told = project("run", code=1)
+    assert "failed: silver.orders: " in told.out
+    assert "skipped: gold.daily: " in told.out
+    assert "  mend: " in told.out
+    run = held("history RUN_ID", project("history", answer["run"], "-o", "json").json)
+    assert {(item["check"], item["outcome"]) for item in run["checks"]} >= {("customer_not_null", "blocked")}
+
+
+def test_history(ran: Metalayer) -> None:
+    (row,) = held("history", ran("history", "-o", "json").json)
+    answer = held("history RUN_ID", ran("history", row["run"], "-o", "json").json)
+    assert [item["table"] for item in answer["tables"]] == ["bronze.orders", "gold.daily", "silver.orders"]
+    assert {item["check"]: item["outcome"] for item in answer["checks"] if item["table"] == "silver.orders"} == {
+        "order_id_not_null": "passed",
+        "order_id_unique": "passed",
+        "amount_min": "quarantined",
+        "customer_not_null": "warned",
+    }
+    assert row["run"] in ran("history").out
+    assert "amount_min" in ran("history", row["run"]).out
+
+
+def test_query_in_its_three_forms(ran: Metalayer) -> None:
+    sql = "SELECT order_id, customer, amount, sold_on FROM silver.orders ORDER BY order_id"
+    rows = held("query", ran("query", sql, "-o", "json").json)
+    assert rows[0] == {"order_id": 1, "customer": "ana", "amount": 12.5, "sold_on": "2026-01-31"}
+    assert rows[2]["customer"] is None
+    text = ran("query", sql, "-o", "csv").out
+    assert list(csv.reader(io.StringIO(text)))[:2] == [
+        ["order_id", "customer", "amount", "sold_on"],
+        ["1", "ana", "12.50", "2026-01-31"],
+    ]
+    shown = ran("query", sql, "--limit", "2")
+    assert len(shown.out.splitlines()) == 4
+    assert shown.err == "2 rows\n"
+    assert ran("query", "SELECT 1 AS n WHERE false", "-o", "json").json == []
+
+
+def test_a_query_comes_from_an_argument_a_file_or_standard_input(ran: Metalayer, tmp_path: Path) -> None:
+    path = tmp_path / "n.sql"
+    path.write_text("SELECT count(*) AS n\nFROM silver.orders", "utf-8")
+    for arguments, stdin in (
+        (("-f", str(path)), ""),
+        (("-f", "-"), path.read_text()),
+        ((), path.read_text()),
+        (("-",), path.read_text()),
+    ):
+        assert ran("query", *arguments, "-o", "json", stdin=stdin).json == [{"n": 3}]
+
+
+def test_a_query_reads_as_it_was(project: Metalayer) -> None:
+    first = project("run", "-o", "json").json
+    assert isinstance(first, dict)
+    (project.directory / "data" / "orders" / "1.csv").write_text(ORDERS.replace("8,25", "9,25"), "utf-8")
+    project("run")
+    sql = "SELECT sum(amount) AS amount FROM silver.orders"
+    assert project("query", sql, "-o", "json").json == [{"amount": 41.75}]
+    for at in (first["run"], str(first["snapshot"]), first["finished_at"]):
+        assert project("query", sql, "--at", at, "-o", "json").json == [{"amount": 40.75}]
+
+
+VALUES: Mapping[str, object] = {
+    "count(*)": 4,
+    "CAST(1.10 AS DECIMAL(9, 2))": 1.1,
+    "CAST('nan' AS DOUBLE)": None,
+    "DATE '2026-01-31'": "2026-01-31",
+    "TIMESTAMPTZ '2026-01-31 12:00:00+02'": "2026-01-31T10:00:00Z",
+    "INTERVAL 90 MINUTE": "PT1H30M",
+    "'\\x00\\xFF'::BLOB": "AP8=",
+    "'3f2504e0-4f89-11d3-9a0c-0305e82c3301'::UUID": "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+    "{'a': [1, NULL], 'b': MAP {'k': 2}}": {"a": [1, None], "b": {"k": 2}},
+    "170141183460469231731687303715884105727::HUGEINT": 2**127 - 1,
+}
+
+
+def test_values_of_every_type_in_json(ran: Metalayer) -> None:
+    fields = ", ".join(f"{value} AS v{number}" for number, value in enumerate(VALUES))
+    (row,) = held("query", ran("query", f"SELECT {fields} FROM bronze.orders", "-o", "json").json)
+    assert list(row.values()) == list(VALUES.values())
+
+
+def test_render(ran: Metalayer) -> None:
+    answer = held("render", ran("render", "gold.daily", "-o", "json").json)
+    assert answer["table"] == "gold.daily"
+    assert answer["sql"].strip() == ran("render", "gold.daily").out.strip()
+
+
+def test_lineage(ran: Metalayer) -> None:
+    up = held("lineage", ran("lineage", "gold.daily.revenue", "-o", "json").json)
+    assert {node["id"] for node in up["nodes"]} == {
+        "gold.daily.revenue",
+        "silver.orders.amount",
+        "bronze.orders.amount",
+    }
+    down = held("lineage", ran("lineage", "bronze.orders", "--down", "--depth", "1", "-o", "json").json)
+    assert [(edge["source"], edge["target"]) for edge in down["edges"]] == [("bronze.orders", "silver.orders")]
+    held("lineage", ran("lineage", "-o", "json").json)
+    assert ran("lineage", "gold.daily").out.splitlines()[0] == "gold.daily"
+    assert ran("lineage", "-o", "mermaid").out.startswith("flowchart LR\n")
+
+
+def test_quarantine(project: Metalayer) -> None:
+    project("run")
+    assert held("quarantine list", project("quarantine", "list", "-o", "json").json) == [
+        {"table": "silver.orders", "rows": 1}
+    ]
+    (row,) = held("quarantine show", project("quarantine", "show", "silver.orders", "-o", "json").json)
+    assert (row["order_id"], row["_failed"]) == (2, ["amount_min"])
+    assert project("quarantine", "show", "silver.orders", "--check", "other", "-o", "json").json == []
+    held("quarantine replay", project("quarantine", "replay", "silver.orders", "-o", "json").json)
+    lax = FILES["silver/orders.sql"].replace("value: 0", "value: -100")
+    (project.directory / "silver" / "orders.sql").write_text(lax, "utf-8")
+    assert Path(project("quarantine", "replay", "silver.orders").out.splitlines()[-1]).is_file()
+    assert project("quarantine", "list").out == "no row waits\n"
+    assert project("query", "SELECT count(*) AS n FROM silver.orders", "-o", "json").json == [{"n": 4}]
+
+
+def test_sources(ran: Metalayer) -> None:
+    (row,) = held("source list", ran("source", "list", "-o", "json").json)
+    assert (row["table"], row["type"], row["loaded"]) == ("bronze.orders", "csv", 1)
+    (answer,) = held("source check", ran("source", "check", "orders", "-o", "json").json)
+    assert (answer["new"], answer["unchanged"]) == ([], 1)
+    assert "bronze.orders: 0 new" in ran("source", "check", "bronze.orders").out
+    assert "bronze.orders" in ran("source", "list").out
+
+
+def test_care(project: Metalayer) -> None:
+    project("run")
+    held("admin maintain", project("admin", "maintain", "-o", "json").json)
+    snapshots = held("admin snapshots", project("admin", "snapshots", "-o", "json").json)
+    assert snapshots[0]["tables"] == ["gold.daily", "silver.orders", "silver.orders__quarantine"]
+    assert "publish" in project("admin", "snapshots", "--limit", "1").out
+
+
+def test_doctor(ran: Metalayer, tmp_path: Path) -> None:
+    answer = held("doctor", ran("doctor", "-o", "json").json)
+    assert answer["ok"], answer
+    assert ran("doctor").out.count("ok ") == len(answer["findings"])
+    ill = held("doctor", ran("doctor", "-o", "json", code=1, METALAYER__DATABASE="postgresql://localhost:1/none").json)
+    assert [item["name"] for item in ill["findings"] if not item["ok"]] == ["PostgreSQL"]
+    (tmp_path / "metalayer.yml").write_text("name: [", "utf-8")
+    assert "metalayer validate" in Metalayer(tmp_path)("doctor", code=1).out
+
+
+def test_json_stands_on_one_line_for_programs(ran: Metalayer) -> None:
+    for verb in (
+        ("plan",),
+        ("history",),
+        ("lineage",),
+        ("doctor",),
+        ("validate",),
+        ("source", "list"),
+        ("quarantine", "list"),
+    ):
+        out = ran(*verb, "-o", "json").out
+        assert out.count("\n") == 1
+        json.loads(out)
