@@ -17,6 +17,10 @@ from metalayer.metastore.postgres import DatabaseSettings, Metastore
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files of compiled SQL")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metastore]:
     """The server of this run: the one METALAYER_TEST_DATABASE_URL names, else an embedded one of its own."""
