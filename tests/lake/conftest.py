@@ -27,6 +27,13 @@ def lake(metastore: Metastore, data_directory: Path) -> Lake:
     return made
 
 
+@pytest.fixture
+def full_size(request: pytest.FixtureRequest) -> None:
+    """Let a test run only where the full size is asked for: ``-m full``."""
+    if "full" not in request.config.getoption("markexpr"):
+        pytest.skip("the full size: select it with -m full")
+
+
 class Writer:
     """Changes tables in the plainest way: one commit for each call."""
 

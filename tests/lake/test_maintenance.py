@@ -62,7 +62,9 @@ def test_a_file_of_which_nothing_is_left_ends(writer: Any, lake: Lake, read: Rea
     assert read(ORDERS) == []
 
 
-def test_deletes_staged_before_a_compaction_are_refused_and_appends_are_not(writer: Any, lake: Lake, read: Read) -> None:
+def test_deletes_staged_before_a_compaction_are_refused_and_appends_are_not(
+    writer: Any, lake: Lake, read: Read
+) -> None:
     writer.append(ORDERS, COLUMNS, "SELECT i, 'n' || i FROM range(3) t(i)")
     writer.append(ORDERS, COLUMNS, "SELECT i, 'n' || i FROM range(3, 6) t(i)")
     state = lake.state().tables[ORDERS]

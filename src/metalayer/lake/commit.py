@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -290,12 +290,14 @@ class _Writer:
             [self.snapshot, table_id, ended],
         )
         self._insert_columns(table_id, [row for number, row in new.items() if old.get(number) != row])
-        self._forget_statistics(table_id, list(_inexact(before, after)))
+        self._forget_statistics(table_id, before, after)
         self.changes.append(f"altered_table:{table_id}")
         self.altered.append(table_id)
 
     def _insert_columns(self, table_id: int, rows: Iterable[_ColumnRow]) -> None:
         columns = list(zip(*rows, strict=True))
+        if not columns:
+            return
         self.connection.execute(
             """INSERT INTO lake.ducklake_column(column_id, begin_snapshot, end_snapshot, table_id, column_order,
                 column_name, column_type, initial_default, default_value, nulls_allowed, parent_column,
@@ -307,19 +309,27 @@ class _Writer:
             [self.snapshot, table_id, *(list(column) for column in columns)],
         )
 
-    def _forget_statistics(self, table_id: int, columns: list[int]) -> None:
-        """Let columns have no known bounds in any file: the texts of the old type may not bound the new one."""
-        if not columns:
-            return
-        self.connection.execute(
-            "UPDATE lake.ducklake_file_column_stats SET min_value = NULL, max_value = NULL "
-            "WHERE table_id = %s AND column_id = ANY(%s)",
-            [table_id, columns],
-        )
-        self.connection.execute(
-            "DELETE FROM lake.ducklake_table_column_stats WHERE table_id = %s AND column_id = ANY(%s)",
-            [table_id, columns],
-        )
+    def _forget_statistics(self, table_id: int, before: tuple[LakeColumn, ...], after: tuple[LakeColumn, ...]) -> None:
+        """Let columns whose type changed have no known bounds in the table as a whole, for good.
+
+        These bounds are not versioned: a reader at an earlier snapshot could not read later ones as the narrower type.
+        A real's bounds in its files go as well: the shortest text of a real is not the double that it becomes.
+        """
+        old = {part.id: part for column in before for part in column.walk()}
+        new = [part for column in after for part in column.walk() if part.id in old and not part.children]
+        widened = [part.id for part in new if part.type != old[part.id].type]
+        inexact = [number for number in widened if old[number].type == Scalar("real")]
+        if widened:
+            self.connection.execute(
+                "DELETE FROM lake.ducklake_table_column_stats WHERE table_id = %s AND column_id = ANY(%s)",
+                [table_id, widened],
+            )
+        if inexact:
+            self.connection.execute(
+                "UPDATE lake.ducklake_file_column_stats SET min_value = NULL, max_value = NULL "
+                "WHERE table_id = %s AND column_id = ANY(%s)",
+                [table_id, inexact],
+            )
 
     def _words(self, table_id: int, change: TableChange, state: TableState | None) -> None:
         if change.description and (state is None or state.description != change.description):
@@ -587,15 +597,6 @@ def _column_rows(columns: tuple[LakeColumn, ...]) -> dict[int, _ColumnRow]:
     for column in columns:
         add(column, None)
     return rows
-
-
-def _inexact(before: tuple[LakeColumn, ...], after: tuple[LakeColumn, ...]) -> Iterator[int]:
-    """Yield columns whose known bounds do not bound their new type: a real's shortest text is not the double it is."""
-    old = {part.id: part.type for column in before for part in column.walk()}
-    for column in after:
-        for part in column.walk():
-            if part.type == Scalar("double") and old.get(part.id) == Scalar("real"):
-                yield part.id
 
 
 def _running(start: int, counts: Sequence[int]) -> list[int]:

@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from metalayer.core.names import literal, quote
-from metalayer.core.schema import ListOf, MapOf, Scalar, Struct
+from metalayer.core.schema import DataType, ListOf, MapOf, Scalar, Struct
 from metalayer.lake.values import DataFile, FileList, LakeColumn, LakeSettings, TableSchema
 
 # Rows are addressed by one integer, the file's place in the list and the row's place in the file: joining on it was
 # measured to be ten times as quick as joining on names of files.
 _ROW_BITS = 40
+
+_DIGITS = Scalar("decimal", 38, 0)
 
 
 def pattern(path: str) -> str:
@@ -40,6 +42,35 @@ def _key(key: str) -> str:
     return literal("".join(f"\\x{byte:02X}" for byte in base64.b64decode(key))) + "::BLOB"
 
 
+def _stored(type_: DataType) -> DataType:
+    """Return the type that a file holds for a column's type: Parquet has no 128-bit integers, only such decimals.
+
+    The engine by itself would write them as doubles, which lose digits.
+    """
+    match type_:
+        case Scalar():
+            return _DIGITS if type_.name in {"hugeint", "uhugeint"} else type_
+        case Struct():
+            return Struct(tuple((name, _stored(part)) for name, part in type_.fields))
+        case ListOf():
+            return ListOf(_stored(type_.element))
+        case MapOf():
+            return MapOf(_stored(type_.key), _stored(type_.value))
+
+
+def _reads_as_itself(type_: DataType) -> bool:
+    """Tell whether the engine reads a type back from a file as the type that was written."""
+    match type_:
+        case Scalar():
+            return type_.name not in {"hugeint", "uhugeint", "timestamp_s", "timestamp_ms"}
+        case Struct():
+            return all(_reads_as_itself(part) for _, part in type_.fields)
+        case ListOf():
+            return _reads_as_itself(type_.element)
+        case MapOf():
+            return _reads_as_itself(type_.key) and _reads_as_itself(type_.value)
+
+
 def copy_rows(settings: LakeSettings, schema: TableSchema, select: str, directory: str, key: str | None) -> str:
     """Return the statement that writes a query's rows as the table's files, and reports them with statistics.
 
@@ -47,7 +78,7 @@ def copy_rows(settings: LakeSettings, schema: TableSchema, select: str, director
     """
     sources = [f"c{number}" for number in range(len(schema.columns))]
     casts = ", ".join(
-        f"CAST({source} AS {column.type}) AS {quote(column.name)}"
+        f"CAST({source} AS {_stored(column.type)}) AS {quote(column.name)}"
         for source, column in zip(sources, schema.columns, strict=True)
     )
     ids = ", ".join(f"{quote(column.name)}: {_field_id(column)}" for column in schema.columns)
@@ -133,7 +164,7 @@ def _projected(written: Sequence[LakeColumn], column: LakeColumn) -> str:
 
 def _converted(value: str, old: LakeColumn, new: LakeColumn, depth: int) -> str:
     if old.type == new.type and _same_parts(old, new):
-        return value
+        return value if _reads_as_itself(new.type) else f"CAST({value} AS {new.type})"
     match new.type:
         case Scalar():
             return f"CAST({value} AS {new.type})"

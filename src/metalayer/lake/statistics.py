@@ -57,12 +57,17 @@ def file_statistics(
                 size=int(values.get("column_size_bytes", 0)),
                 values=int(values.get("num_values", 0)),
                 nulls=int(values.get("null_count", 0)),
-                minimum=values.get("min"),
-                maximum=values.get("max"),
+                minimum=_bound(values.get("min")),
+                maximum=_bound(values.get("max")),
                 has_nan=values["has_nan"] == "true" if "has_nan" in values else None,
             )
         )
     return tuple(kept)
+
+
+def _bound(text: str | None) -> str | None:
+    """Return a bound as the catalog can keep it: PostgreSQL's texts hold no NUL."""
+    return None if text is None or "\0" in text else text
 
 
 def _split(path: str) -> tuple[str, ...]:
