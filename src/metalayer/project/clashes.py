@@ -47,7 +47,7 @@ def clash(rule: Rule, type_: DataType) -> tuple[str, str] | None:
             if type_ != Scalar("varchar"):
                 return "judges text", "Check it with `between` or `accepted_values`, or cast the column to varchar."
         case Freshness():
-            if found is not Family.TIME or "time" in str(type_).removeprefix("timestamp").removeprefix("timestamptz"):
+            if found is not Family.TIME or str(type_) in {"time", "timetz"}:
                 return "needs a date or timestamp", "Name a column that says when, for example updated_at."
         case Range():
             if found in {Family.TRUTH, Family.OTHER}:

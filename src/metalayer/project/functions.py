@@ -33,7 +33,7 @@ def read_function(file: DeclaredFile, mistakes: Mistakes) -> Function | None:
     """Return the one model that a Python file declares; None, and a mistake noted, where there is none."""
     try:
         module = ast.parse(file.text)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
         line, column = getattr(error, "lineno", None), getattr(error, "offset", None)
         mistakes.add(
             f"This is not Python: {getattr(error, 'msg', error)}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from metalayer.project.draft import Draft, unreadable
 from metalayer.project.environment import DEFAULT_ENVIRONMENT
 from metalayer.project.files import DeclaredFile, Mistakes, read_file
 from metalayer.project.judging import judge
-from metalayer.project.layout import DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
+from metalayer.project.layout import DIRECTORIES, DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
 from metalayer.project.models import read_python_model, read_sql_model
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, read_yaml
 from metalayer.project.reading import ShapeReader
@@ -80,7 +81,30 @@ def _settings(root: Path, reader: ShapeReader) -> ProjectShape | None:
     if node is None:
         return None
     _warn_of_passwords(node, reader.mistakes)
+    _warn_of_strangers(root, reader.mistakes)
+    environments = node.value("environments")
+    for name, _ in environments.items if isinstance(environments, MapNode) else ():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name.text):
+            reader.mistakes.add(
+                f"'{name.text}' is not an environment's name.",
+                hint="Begin with a letter and write small letters, digits, - and _ only: prod, prod-eu.",
+                location=name.location,
+            )
     return reader.shape(node, ProjectShape, what=f"in {SETTINGS_FILE}")
+
+
+def _warn_of_strangers(root: Path, mistakes: Mistakes) -> None:
+    """Warn of a directory that is named almost like one that is read."""
+    for path in sorted(root.iterdir()):
+        if path.name in DIRECTORIES or path.name.startswith(".") or not path.is_dir():
+            continue
+        near = difflib.get_close_matches(path.name.lower(), DIRECTORIES, n=1, cutoff=0.75)
+        if near and any(found.suffix in {*_YAML, ".sql", ".csv"} for found in files_below(path)):
+            mistakes.warn(
+                f"What lies in {path.name}/ is not read.",
+                hint=f"Did you mean '{near[0]}'? Rename the directory, if it holds declarations.",
+                location=Location(path.name),
+            )
 
 
 def _warn_of_passwords(node: Node, mistakes: Mistakes) -> None:

@@ -117,6 +117,9 @@ def read_yaml(
     """
     text = file.text if text is None else text
     place = _Places(file, first_line - 1)
+    if (deep := _too_deep(text)) is not None:
+        mistakes.add("Lists and mappings are nested too deeply.", hint=_FLATTEN, location=place.of_offset(text, deep))
+        return None
     composer = None
     try:
         composer = _Composer(text)
@@ -146,6 +149,27 @@ def read_yaml(
         )
         return None
     return node
+
+
+_DEEPEST = 100
+_FLATTEN = f"Write it with at most {_DEEPEST} levels."
+_LEVELS = re.compile(r"^\w|[\[\]{}]|(?:[-?] ){100}", re.MULTILINE)
+
+
+def _too_deep(text: str) -> int | None:
+    """Return where a text nests deeper than a person writes: libyaml itself has no limit, but its stack has one."""
+    depth = 0
+    for found in _LEVELS.finditer(text):
+        match found.group():
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth -= 1
+            case mark:
+                depth = _DEEPEST + 1 if len(mark) > 1 else 0  # a key at the margin: brackets inside texts may not close
+        if depth > _DEEPEST:
+            return found.start()
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,14 @@ def _rank(table: TableName) -> tuple[int, str]:
     return _LAYERS.index(table.layer), table.name
 
 
+def _unplaced(edges: Edges) -> tuple[TableName, ...]:
+    """Return the tables that cannot stand after all that they need, because of a circle."""
+    order = ordered(edges)
+    place = {table: index for index, table in enumerate(order)}
+    first = next((i for i, t in enumerate(order) if any(place.get(need, -1) >= i for need in edges[t])), len(order))
+    return order[first:]
+
+
 def cycles(edges: Edges) -> tuple[tuple[TableName, ...], ...]:
     """Return circles of tables that need each other, the smallest name first and last.
 
@@ -52,7 +60,7 @@ def cycles(edges: Edges) -> tuple[tuple[TableName, ...], ...]:
     ]
     seen: set[TableName] = set()
     others = {table: needs - {table} for table, needs in edges.items()}
-    for start in sorted(others, key=_rank):
+    for start in _unplaced(others):
         if start in seen:
             continue
         path = route(others, others[start], start, avoiding=seen)

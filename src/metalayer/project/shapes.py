@@ -157,6 +157,13 @@ class SecretsShape:
 
     command: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a command line: no shell takes it apart."""
+        if not self.command or " " in self.command[0]:
+            raise UsageError(
+                "'command' should be a list of words.", hint="Write `command: [vault, read, -field=value]`."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectShape:

@@ -35,6 +35,11 @@ _KNOWN = (
         "Write one declaration in a file; move the second into a file of its own.",
     ),
     _Known(
+        "block sequence entries are not allowed",
+        "The `- ` of a list stands behind its key.",
+        "Begin the list on the next line, or write it as [a, b].",
+    ),
+    _Known(
         "found undefined alias",
         "This `*` names an anchor that is not there.",
         "Quote text that begins with `*`; or write `&name` before the value that is meant.",
@@ -111,6 +116,10 @@ def explain(problem: str, text: str, place: _Place, start: _Place) -> Fault:
         return _bad_beginning(line[place[1] : place[1] + 1], place)
     if "mapping values are not allowed" in problem:
         return _bad_colon(lines, place)
+    if line[place[1] - 1 : place[1] + 1] == "${":
+        return Fault(
+            "Inside braces, the braces of ${…} begin another mapping.", 'Quote it: "${NAME}".', place[0], place[1] - 1
+        )
     if "{{" in line[: place[1]]:
         return Fault(
             "Templates are not read here.",
