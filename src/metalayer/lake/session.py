@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Reader = Literal["auto", "extension", "files"]
-"""Who finds a table's rows: DuckLake's extension attached to the catalog, our own file lists, or whichever is quicker."""
+"""Who finds a table's rows: DuckLake's extension attached to the catalog, our own file lists, or the quicker of them."""
 
 _EXTENSION_PAYS = 1_000_000
 """From how many rows in files with deletes on the extension is worth its start (0.25 s of CPU): it skips deleted rows

@@ -51,12 +51,13 @@ def file_statistics(
         column = leaves.get(names)
         if column is None or names[0] in without:
             continue
+        nulls = int(values.get("null_count", 0))
         kept.append(
             Statistics(
                 column_id=column.id,
                 size=int(values.get("column_size_bytes", 0)),
-                values=int(values.get("num_values", 0)),
-                nulls=int(values.get("null_count", 0)),
+                values=max(int(values.get("num_values", 0)) - nulls, 0),
+                nulls=nulls,
                 minimum=_bound(values.get("min")),
                 maximum=_bound(values.get("max")),
                 has_nan=values["has_nan"] == "true" if "has_nan" in values else None,
@@ -101,7 +102,8 @@ def merge(
         if file is None:
             return None
         found = TableStatistics(file.column_id, file.nulls > 0, file.has_nan, file.minimum, file.maximum)
-        merged = found if merged is None else _joined(column.type, merged, found, bounds=file.nulls < file.values)
+        bounds = file.values > 0 or file.nulls == 0
+        merged = found if merged is None else _joined(column.type, merged, found, bounds=bounds)
     return merged
 
 

@@ -156,7 +156,10 @@ class SnapshotInfo:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What is known of one column's values in one file; texts as DuckDB writes them, None where nothing is known."""
+    """What is known of one column in one file: ``values`` counts what is not NULL.
+
+    Bounds are texts as DuckDB writes them, None where nothing is known.
+    """
 
     column_id: int
     size: int
