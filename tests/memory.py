@@ -52,6 +52,9 @@ class MemorySource:
         for part in batch.parts:
             yield replace(batch, parts=(part,))
 
+    def confirm(self, part: Part) -> bool:
+        return self.parts[part.name] == part.position["rows"]
+
     def acknowledge(self, cursor: Cursor) -> None:
         self.acknowledged.append(cursor)
 

@@ -60,6 +60,20 @@ def test_a_transient_error_is_tried_again(flaky: Bench) -> None:
     assert attempts == [(1, "gone"), (2, "gone"), (3, None)]
 
 
+def test_a_part_that_changes_while_it_is_read_is_read_again(bench: Bench) -> None:
+    declare(bench, source())
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+
+    def grow(failpoint: Failpoint) -> None:
+        if failpoint is Failpoint.INGEST_BEFORE_STAGE and len(bench.memory.parts["a"]) == 1:
+            bench.memory.parts["a"] = ["1, 'x', 1, NULL", "2, 'x', 1, NULL"]
+
+    failpoints.install(grow)
+    result = run(bench)
+    assert (result.state, result.results[0].attempts) == (State.DONE, 2)
+    assert rows(bench, "SELECT id FROM bronze.orders ORDER BY id") == [(1,), (2,)]
+
+
 def test_a_terminal_error_is_not_and_downstream_keeps_its_rows(flaky: Bench) -> None:
     run(flaky)
     flaky.memory.parts["b"] = ["2, 'y', 1, NULL"]

@@ -12,7 +12,7 @@ from metalayer.build.context import RunContext, new_id
 from metalayer.build.kinds import Site, quarantine_change, subject
 from metalayer.build.landing import Clean, clean, names
 from metalayer.core.check import Freshness, RowCount, TableSql, Unique, Verdict
-from metalayer.core.errors import LakeError, SourceError
+from metalayer.core.errors import LakeError, SourceError, SourceUnavailableError
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.model import Model
@@ -70,7 +70,7 @@ def _load_or_split(
 ) -> Iterable[Loaded]:
     """Load a batch; where the engine cannot read it, load its parts one by one and set the unreadable aside."""
     try:
-        loaded = _load(model, batch, seen, dock)
+        loaded = _load(model, source, batch, seen, dock)
     except LakeError as error:
         if error.transient or not batch.parts:
             raise
@@ -80,20 +80,24 @@ def _load_or_split(
         return
     if len(batch.parts) == 1:
         aside = batch.parts[0].aside(failure.message)
-        yield _load(model, replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside)), seen, dock)
+        rest = replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside))
+        yield _load(model, source, rest, seen, dock)
         return
     for alone in source.split(batch):
         yield from _load_or_split(model, source, alone, seen, dock)
 
 
-def _load(model: Model, batch: Batch, seen: dict[str, facts.PartState], dock: Dock) -> Loaded:
+def _load(model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], dock: Dock) -> Loaded:
     """Stage one batch, judge it, and commit it with its cursor, over the lake as it is now."""
     state = dock.lake.state()
     with dock.lake.session(state.snapshot) as session:
-        return _land(model, batch, seen, Site(session, state, dock.relations(state, session), dock.context), dock)
+        site = Site(session, state, dock.relations(state, session), dock.context)
+        return _land(model, source, batch, seen, site, dock)
 
 
-def _land(model: Model, batch: Batch, seen: dict[str, facts.PartState], site: Site, dock: Dock) -> Loaded:
+def _land(
+    model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], site: Site, dock: Dock
+) -> Loaded:
     from metalayer.lake import ANY_HEAD, CommitKind, TableChange, plan_schema  # noqa: PLC0415 - there is work
 
     context, table = dock.context, physical(model.name, dock.context.environment)
@@ -115,6 +119,12 @@ def _land(model: Model, batch: Batch, seen: dict[str, facts.PartState], site: Si
         for statement in batch.cleanup:
             session.query(statement)
     reach(Failpoint.INGEST_AFTER_STAGE)
+    moved = [part.name for part in batch.parts if not source.confirm(part)]
+    if moved:
+        raise SourceUnavailableError(
+            f"{moved[0]} changed while it was read.",
+            hint="Nothing of the batch was committed. Write files under another name and rename them when complete.",
+        )
     cleaned: Clean = clean(
         session,
         files,
@@ -340,7 +350,8 @@ def _tell(model: Model, batch: Batch, context: RunContext, account: IngestAccoun
     for item in batch.aside:
         notes.append(f"set aside {item.name}: {item.reason}")
         context.say(EventKind.FILE_SET_ASIDE, notes[-1], model.name, part=item.name, reason=item.reason)
-    for sentence in batch.drift:
+    # A declaration without columns takes those it finds: that is no drift.
+    for sentence in batch.drift if model.columns else ():
         notes.append(sentence)
         context.say(EventKind.SCHEMA_DRIFT, sentence, model.name)
     changed = [part.name for part in batch.parts if part.supersedes]

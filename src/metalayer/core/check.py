@@ -74,7 +74,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """The columns' values exist in ``columns`` of ``table``; a NULL among them passes. Of an scd2 table, any version."""
+    """The values exist in ``columns`` of ``table`` (of an scd2 table, in any version); a NULL among them passes."""
 
     table: TableName
     columns: tuple[str, ...]
@@ -111,17 +111,7 @@ class TableSql:
 
 
 Rule = (
-    NotNull
-    | Unique
-    | AcceptedValues
-    | Range
-    | Matches
-    | Length
-    | References
-    | RowCount
-    | Freshness
-    | RowSql
-    | TableSql
+    NotNull | Unique | AcceptedValues | Range | Matches | Length | References | RowCount | Freshness | RowSql | TableSql
 )
 
 ROW_RULES = (NotNull, AcceptedValues, Range, Matches, Length, References, RowSql)

@@ -37,7 +37,7 @@ class EnvironmentDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A declaration whose room reads it later (metrics, dashboards, alerts, policies, glossary, tests): its parsed YAML."""
+    """A declaration that another room reads later (metrics, policies, tests …): its parsed YAML."""
 
     kind: str
     path: str

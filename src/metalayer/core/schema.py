@@ -1,7 +1,6 @@
 """Types and columns of tables, as values.
 
-Types are written as DuckDB writes them (``bigint``, ``decimal(12,2)``, ``struct(city varchar, zip varchar)[]``); aliases
-are folded (``text`` is ``varchar``, ``int8`` is ``bigint``), so that equal types are equal values.
+Types are written as DuckDB writes them (``bigint``, ``decimal(12,2)``, ``struct(city varchar)[]``); aliases are folded (``text`` is ``varchar``, ``int8`` is ``bigint``), so that equal types are equal values.
 """
 
 from __future__ import annotations
@@ -58,8 +57,34 @@ _ALIASES = {
 }
 
 SIMPLE_TYPES = frozenset(
-    "boolean tinyint smallint integer bigint hugeint utinyint usmallint uinteger ubigint uhugeint real double varchar blob "
-    "date time timetz timestamp timestamptz timestamp_s timestamp_ms timestamp_ns interval uuid json".split()
+    {
+        "boolean",
+        "tinyint",
+        "smallint",
+        "integer",
+        "bigint",
+        "hugeint",
+        "utinyint",
+        "usmallint",
+        "uinteger",
+        "ubigint",
+        "uhugeint",
+        "real",
+        "double",
+        "varchar",
+        "blob",
+        "date",
+        "time",
+        "timetz",
+        "timestamp",
+        "timestamptz",
+        "timestamp_s",
+        "timestamp_ms",
+        "timestamp_ns",
+        "interval",
+        "uuid",
+        "json",
+    }
 )
 
 
@@ -205,7 +230,7 @@ class _Parser:
                 self.take(")")
             if not (1 <= precision <= 38 and scale <= precision):
                 raise UsageError(
-                    f"'{self.text}' is not a type: decimal has 1 to 38 digits, and not more after the point than in all.",
+                    f"'{self.text}' is not a type: decimal has 1 to 38 digits, at most all of them after the point.",
                     hint="Write decimal(precision, scale), for example decimal(12,2).",
                 )
             return Scalar("decimal", precision, scale)
@@ -272,11 +297,9 @@ def widens(old: DataType, new: DataType) -> bool:
     if old == new:
         return True
     if old.name == new.name == "decimal":
-        assert old.precision is not None
-        assert old.scale is not None
-        assert new.precision is not None
-        assert new.scale is not None
-        return new.scale >= old.scale and new.precision - new.scale >= old.precision - old.scale
+        old_whole, old_scale = (old.precision or 0) - (old.scale or 0), old.scale or 0
+        new_whole, new_scale = (new.precision or 0) - (new.scale or 0), new.scale or 0
+        return new_scale >= old_scale and new_whole >= old_whole
     return new.name in _WIDER.get(old.name, frozenset())
 
 

@@ -127,6 +127,10 @@ class Source(Protocol):
         """Yield batches of what the cursor has not seen. Each batch's parts carry their next positions."""
         ...
 
+    def confirm(self, part: Part) -> bool:
+        """Tell whether a part is still what its position says, after it was read: it did not grow or change."""
+        ...
+
     def split(self, batch: Batch) -> Iterator[Batch]:
         """Yield the batch's parts one by one: the engine could not read them together, and finds the culprit so."""
         ...
