@@ -1,6 +1,7 @@
 """Types and columns of tables, as values.
 
-Types are written as DuckDB writes them (``bigint``, ``decimal(12,2)``, ``struct(city varchar)[]``); aliases are folded (``text`` is ``varchar``, ``int8`` is ``bigint``), so that equal types are equal values.
+Types are written as DuckDB writes them (``bigint``, ``decimal(12,2)``, ``struct(city varchar)[]``); aliases are folded
+(``text`` is ``varchar``, ``int8`` is ``bigint``), so that equal types are equal values.
 """
 
 from __future__ import annotations
