@@ -287,6 +287,27 @@ def test_a_query_without_front_matter_is_a_model(project: Loader) -> None:
     assert model.query.line == 1
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        "/*---\nkey: id\n---*/",
+        "/* ---\nkey: id\n--- */",
+        "/*\n---\nkey: id\n---\n*/",
+        "/* words */\n-- more\n/*---\nkey: id\n---*/",
+    ],
+)
+def test_front_matter_may_be_laid_out_as_people_like(project: Loader, beginning: str) -> None:
+    loaded = project({"bronze/a.yml": SOURCE, "silver/a.sql": f"{beginning}\n\n  SELECT id FROM bronze.a\n"})
+    assert only(loaded).key == ("id",)
+
+
+def test_a_directory_with_almost_the_right_name_is_warned_of(project: Loader) -> None:
+    loaded = project({"sliver/a.sql": "SELECT 1 AS one", "golden/a.txt": "", "data/orders/a.csv": "a"})
+    assert [(problem.location.path, problem.hint) for problem in loaded.warnings] == [
+        ("sliver", "Did you mean 'silver'? Rename the directory, if it holds declarations.")
+    ]
+
+
 PYTHON = '''
 from metalayer import model
 

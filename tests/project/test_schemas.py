@@ -1,4 +1,4 @@
-"""The shipped JSON Schemas: written from the shapes, true of the canonical sample, and no laxer than they need to be."""
+"""The shipped JSON Schemas: written from the shapes, true of the canonical sample, no laxer than they need to be."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from metalayer.core.model import SqlQuery
 from metalayer.project.files import DeclaredFile, Mistakes
 from metalayer.project.nodes import MapNode, read_yaml
 
-_OPENING = re.compile(r"(?:[ \t]*(?:--[^\n]*)?\n)*[ \t]*/\*[ \t]*---")
-_CLOSING = re.compile(r"^[ \t]*---[ \t]*$")
+_COMMENTS = r"(?:\s*(?:--[^\n]*(?:\n|$)|/\*(?!\s*---)(?:[^*]|\*(?!/))*\*/))*\s*"
+_OPENING = re.compile(_COMMENTS + r"/\*\s*---")
+_LATE = re.compile(r"^[ \t]*/\*[ \t]*---", re.MULTILINE)
 _BLOCK = "Write it as `/*---`, lines of YAML, `---*/`, each mark on a line of its own."
 
 
@@ -17,6 +18,12 @@ def split(file: DeclaredFile, mistakes: Mistakes) -> tuple[MapNode, SqlQuery]:
     """Return the front matter, empty where there is none, and the query behind it."""
     opening = _OPENING.match(file.text)
     if opening is None:
+        if (late := _LATE.search(file.text)) is not None:
+            mistakes.add(
+                "The front matter stands behind SQL.",
+                hint="Move it to the beginning of the file.",
+                location=file.at_offset(late.end() - 1),
+            )
         return MapNode((), file.at()), _query(file, 0)
     start = opening.end()
     end = file.text.find("*/", start)
@@ -24,28 +31,21 @@ def split(file: DeclaredFile, mistakes: Mistakes) -> tuple[MapNode, SqlQuery]:
         mistakes.add(
             "The front matter does not end.",
             hint="End it with a line `---*/`.",
-            location=file.at_offset(file.text.index("/*")),
+            location=file.at_offset(file.text.rindex("/*", 0, start)),
         )
         return MapNode((), file.at()), SqlQuery("", len(file.lines))
-    content, last = _cut_last_line(file.text[start:end])
-    if not _CLOSING.match(last):
+    content, _, last = file.text[start:end].rstrip().rpartition("\n")
+    if last.strip() != "---":
         _note_early_end(file, start, end, mistakes)
-        return MapNode((), file.at()), _query(file, _real_end(file, end))
-    rest_of_line, _, yaml_text = content.partition("\n")
-    if rest_of_line.strip():
+        return MapNode((), file.at()), _query(file, _meant_end(file, end))
+    behind, _, yaml_text = content.partition("\n")
+    if behind.strip():
         mistakes.add(
-            "Text stands behind the opening `/*---`.",
-            hint=_BLOCK,
-            location=file.at_offset(start + len(rest_of_line) - 1),
+            "Text stands behind the opening `/*---`.", hint=_BLOCK, location=file.at_offset(start + len(behind) - 1)
         )
     first_line = file.text.count("\n", 0, start) + 2
-    node = read_yaml(file, mistakes, text=yaml_text, first_line=first_line) if yaml_text.strip() else None
+    node = read_yaml(file, mistakes, text=yaml_text + "\n", first_line=first_line) if yaml_text.strip() else None
     return node or MapNode((), file.at(first_line)), _query(file, end + 2)
-
-
-def _cut_last_line(text: str) -> tuple[str, str]:
-    content, _, last = text.rpartition("\n")
-    return content + "\n", last
 
 
 def _note_early_end(file: DeclaredFile, start: int, end: int, mistakes: Mistakes) -> None:
@@ -61,7 +61,7 @@ def _note_early_end(file: DeclaredFile, start: int, end: int, mistakes: Mistakes
         mistakes.add("The front matter ends without `---`.", hint=_BLOCK, location=file.at_offset(end))
 
 
-def _real_end(file: DeclaredFile, end: int) -> int:
+def _meant_end(file: DeclaredFile, end: int) -> int:
     """Return where the query begins if a later `---*/` is the end that was meant."""
     meant = re.compile(r"^[ \t]*---[ \t]*\*/", re.MULTILINE).search(file.text, end)
     return meant.end() if meant else end + 2

@@ -318,7 +318,7 @@ class ShapeReader:
             return self.form(node, Duration, name)
         if not _has_form(node, annotation) or not isinstance(node, ScalarNode):
             return self.misfit(node, annotation, name)
-        return float(node.text) if annotation is float else node.value
+        return float(node.value) if annotation is float and isinstance(node.value, int) else node.value
 
 
 _SCALARS: Mapping[type, tuple[str, tuple[type, ...]]] = {

@@ -88,7 +88,7 @@ def _keep(cache: Path, key: bytes, newest: int, project: Project) -> None:
 class _Reader(pickle.Unpickler):
     """Makes frozen dataclasses, enumerations and durations; refuses everything else."""
 
-    def find_class(self, module: str, name: str) -> type:
+    def find_class(self, module: str, name: str) -> type:  # type: ignore[explicit-override] # no `override` in 3.11
         if (module, name) in {("datetime", "timedelta"), ("builtins", "frozenset"), ("builtins", "set")}:
             return super().find_class(module, name)  # type: ignore[no-any-return]
         if module.startswith("metalayer."):  # options of a third party's source: its projects are read each time

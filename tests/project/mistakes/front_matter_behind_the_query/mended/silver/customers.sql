@@ -1,0 +1,5 @@
+/*---
+key: customer_id
+---*/
+SELECT customer_id, email, country
+FROM bronze.customers__current
