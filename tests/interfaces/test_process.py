@@ -223,7 +223,7 @@ def test_a_stopped_run_is_cancelled_and_can_go_on(project: Metalayer, number: si
 
 
 @pytest.mark.parametrize(
-    "text", ["commit.after_lok=kill", "commit.after_lock", "commit.after_lock=sleep", "commit.after_lock=kill:1"]
+    "text", ["commit.after_lok=kill", "commit.after_lock", "commit.after_lock=sleep", "commit.after_lock=kill:0"]
 )
 def test_a_failpoint_that_is_none_is_refused(metalayer: Metalayer, text: str) -> None:
     assert "METALAYER_FAILPOINT" in metalayer("--version", code=2, METALAYER_FAILPOINT=text).err

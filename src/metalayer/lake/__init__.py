@@ -7,6 +7,7 @@ tables; it never decides what a table's rows should be.
 from metalayer.lake.lake import Facts, Lake, outside_sql
 from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.schema import NotEvolvableError, plan_schema
+from metalayer.lake.scratch import Scratch, scratch
 from metalayer.lake.session import Reader, Session
 from metalayer.lake.staged import staged_positions_sql
 from metalayer.lake.values import (
@@ -45,6 +46,7 @@ __all__ = [
     "MaintenanceReport",
     "NotEvolvableError",
     "Reader",
+    "Scratch",
     "Session",
     "SnapshotInfo",
     "StagedDeletes",
@@ -57,5 +59,6 @@ __all__ = [
     "ViewChange",
     "outside_sql",
     "plan_schema",
+    "scratch",
     "staged_positions_sql",
 ]

@@ -1,0 +1,42 @@
+"""An engine without a lake: it looks at files that nobody has declared yet, and stages and commits nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metalayer.lake.engine import start, translated
+from metalayer.lake.values import LakeSettings
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """An engine that has nothing in it; it is a `core.source.Engine`."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Run one statement and return its rows.
+
+        Raises:
+            LakeError: the engine refuses.
+        """
+        with translated():
+            return list(self.connection.execute(sql).fetchall())
+
+
+@contextmanager
+def scratch() -> Iterator[Scratch]:
+    """Start an engine for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="metalayer-") as directory:
+        connection = start(LakeSettings(data=directory))
+        try:
+            yield Scratch(connection)
+        finally:
+            connection.close()
