@@ -63,7 +63,7 @@ def scalar(value: object) -> str:
     r"""Return a constant as YAML that is read back as the same constant, inside braces as well.
 
     >>> [scalar(value) for value in ("open", "no", "1", "a, b", "it's", None, 2.5)]
-    ['open', 'no', '"1"', '"a, b"', '"it\\'s"', 'null', '2.5']
+    ['open', 'no', '"1"', '"a, b"', '"it\'s"', 'null', '2.5']
     """
     match value:
         case None:
