@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
 
 from metalayer.core.errors import UsageError
 from metalayer.core.sql import ReferenceKind, SqlSyntaxError, parse_query, single_expression
@@ -141,6 +144,21 @@ def test_what_computes_its_rows_from_its_arguments_is_no_mistake(item: str) -> N
     query = parse_query(f"SELECT * FROM {item}")
     assert query.inputs == ()
     assert not any(reference.message for reference in query.references)
+
+
+@pytest.mark.parametrize("sql", (Path(__file__).parent / "queries" / "right.sql").read_text().splitlines())
+def test_asking_changes_nothing(sql: str) -> None:
+    asked, fresh = parse_query(sql), parse_query(sql)
+    asked.resolve({})
+    asked.flow()
+    assert asked.rewrite(str) == fresh.rewrite(str)
+    assert asked.resolve({}) == fresh.resolve({})
+    assert asked == fresh
+    assert hash(asked) == hash(fresh)
+    # Names tell where they stand by their parents. (SQLGlot shares a few literals between all trees.)
+    for name in asked._statement.tree.find_all(exp.Identifier):
+        assert name in list(name.parent.iter_expressions())
+        assert name.root() is asked._statement.tree
 
 
 def answers(text: str) -> bool:

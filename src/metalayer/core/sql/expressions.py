@@ -118,7 +118,8 @@ class Expressions:
             if not isinstance(link, exp.Identifier):
                 break
             names.append(link)
-        column = exp.Column(**dict(zip(("this", "table", "db", "catalog"), reversed(names[:4]), strict=False)))
+        copies = [name.copy() for name in reversed(names[:4])]  # a node made of the tree's own would take them from it
+        column = exp.Column(**dict(zip(("this", "table", "db", "catalog"), copies, strict=False)))
         return [self._column(column, scope, step.bound).through(EdgeKind.EXPRESSION)], calls
 
     def _column(self, node: exp.Column, scope: Scope, bound: frozenset[str]) -> Trace:
