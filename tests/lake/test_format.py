@@ -104,7 +104,7 @@ def test_the_extension_goes_on_after_us_and_we_after_it(
         assert session.query(f"FROM {session.relation_sql(ORDERS)} ORDER BY id") == rows[1:]
 
 
-def test_the_extension_tells_our_history(writer: Any, lake: Lake, outside: duckdb.DuckDBPyConnection) -> None:
+def test_the_extension_tells_our_history(writer: Any, outside: duckdb.DuckDBPyConnection) -> None:
     columns = schema(id="bigint", name="varchar")
     first = writer.append(ORDERS, columns, "SELECT i, 'n' || i FROM range(5) t(i)")
     writer.delete(ORDERS, "id = 1")
@@ -120,7 +120,7 @@ def test_the_extension_tells_our_history(writer: Any, lake: Lake, outside: duckd
     assert kinds == [("delete", 1), ("insert", 5)]
 
 
-def test_comments_and_views_are_seen_outside(writer: Any, lake: Lake, outside: duckdb.DuckDBPyConnection) -> None:
+def test_comments_and_views_are_seen_outside(lake: Lake, outside: duckdb.DuckDBPyConnection) -> None:
     planned = plan_schema(None, ORDERS, schema(id="bigint", name="varchar"))
     with lake.session() as session:
         staged = session.stage_rows(planned, "SELECT 1, 'a' UNION ALL SELECT 2, 'b'")

@@ -125,6 +125,9 @@ def create(connection: Connection, settings: LakeSettings) -> None:
     """Create the catalog where it is not there yet, in the transaction of ``connection``.
 
     A catalog that exists is told where the files now lie, so that a project that was moved stays readable.
+
+    Raises:
+        LakeError: the catalog is of another format, or its files are (not) encrypted against the settings.
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     found = connection.execute("SELECT to_regclass('lake.ducklake_metadata') IS NOT NULL").fetchone()
@@ -132,6 +135,7 @@ def create(connection: Connection, settings: LakeSettings) -> None:
     if found is not None and found[0]:
         _require_version(connection)
         _set_metadata(connection, "data_path", place)
+        _set_encryption(connection, settings)
         return
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake")
     connection.execute("SET LOCAL search_path TO lake")
@@ -171,6 +175,19 @@ def _require_version(connection: Connection) -> None:
             f"The lake is of format {found}; this MetaLayer writes format {FORMAT_VERSION}.",
             hint="Open it with the MetaLayer that wrote it, or point the environment at another database.",
         )
+
+
+def _set_encryption(connection: Connection, settings: LakeSettings) -> None:
+    """Say whether files are encrypted: readers of the format take all files of a lake to be so, or none."""
+    known = one(connection, "SELECT value FROM lake.ducklake_metadata WHERE key = 'encrypted'", [])[0] == "true"
+    if known == settings.encrypted:
+        return
+    if one(connection, "SELECT EXISTS (SELECT FROM lake.ducklake_data_file)", [])[0]:
+        raise LakeError(
+            f"The files of the lake are {'' if known else 'not '}encrypted, and the environment says otherwise.",
+            hint=f"Set `encrypted: {'true' if known else 'false'}`; to change it, load into a new environment.",
+        )
+    _set_metadata(connection, "encrypted", "true" if settings.encrypted else "false")
 
 
 def _set_metadata(connection: Connection, key: str, value: str) -> None:

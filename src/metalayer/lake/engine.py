@@ -124,9 +124,23 @@ def start(settings: LakeSettings) -> duckdb.DuckDBPyConnection:
     with translated():
         connection = duckdb.connect(":memory:", config=config)
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        if settings.encrypted:
-            load(connection, "httpfs")
     return connection
+
+
+def require_encryption(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let the engine write encrypted files: what it carries itself can only read them securely.
+
+    Raises:
+        LakeError: the extension that can is not installed.
+    """
+    asked = (
+        "SELECT current_setting('force_mbedtls_unsafe') OR coalesce(bool_or(loaded), false) "
+        "FROM duckdb_extensions() WHERE extension_name = 'httpfs'"
+    )
+    with translated():
+        found = connection.execute(asked).fetchone()
+    if found is None or not found[0]:
+        load(connection, "httpfs")
 
 
 def load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:

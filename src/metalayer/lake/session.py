@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Reader = Literal["auto", "extension", "files"]
-"""Who finds a table's rows: DuckLake's extension attached to the catalog, our own file lists, or the quicker of them."""
+"""Who finds a table's rows: DuckLake's extension attached to the catalog, our own file lists, or the quicker one."""
 
 _EXTENSION_PAYS = 1_000_000
 """From how many rows in files with deletes on the extension is worth its start (0.25 s of CPU): it skips deleted rows
@@ -326,6 +326,8 @@ class Session:
         """Return a new file's key where the lake is encrypted."""
         if not self._shared.settings.encrypted:
             return None
+        with self._shared.lock:
+            engine.require_encryption(self._connection)
         return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
 
