@@ -68,7 +68,8 @@ def test_every_command_has_help(name: str) -> None:
     command = COMMANDS[name]
     assert isinstance(command, Verb | Noun)
     assert command.help
-    assert command.get_short_help_str(200).endswith(".")
+    assert command.get_short_help_str(58).endswith("."), "the first sentence must fit the list of commands"
+    assert not command.get_short_help_str(58).endswith("...")
     for parameter in command.params:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 

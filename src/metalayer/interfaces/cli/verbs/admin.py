@@ -13,9 +13,9 @@ command = Noun(name="admin", help="Care of an environment.")
 
 @verb("maintain", examples=("metalayer admin maintain", "metalayer admin maintain -e prod --yes"))
 def maintain(call: Call) -> None:
-    """Merge small files, forget snapshots older than `keep`, and remove files that nothing needs.
+    """Merge small files, remove what nothing needs.
 
-    What a kept snapshot says never changes. The exit code is 1 where a file that is needed is missing.
+    Snapshots older than the environment's `keep` are forgotten, and files that no snapshot needs are removed. What a kept snapshot says never changes. The exit code is 1 where a file that is needed is missing.
     """
     with call.open() as workspace:
         call.confirm("merge files and forget old snapshots")
@@ -57,7 +57,10 @@ def maintain(call: Call) -> None:
 @verb("snapshots", examples=("metalayer admin snapshots", "metalayer admin snapshots --limit 5 -o json"))
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many.")
 def snapshots(call: Call, limit: int) -> None:
-    """List the newest commits of the lake; `metalayer query --at` reads at one."""
+    """List the newest commits of the lake.
+
+    `metalayer query --at` reads at one of them.
+    """
     with call.open() as workspace:
         found = [
             {

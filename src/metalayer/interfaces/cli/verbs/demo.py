@@ -23,9 +23,9 @@ DIRECTORY = "metalayer-demo"
 @verb("demo", examples=("metalayer demo", "metalayer demo my-shop"))
 @click.argument("place", required=False, default=DIRECTORY, metavar="[DIR]")
 def command(call: Call, place: str) -> None:
-    """Copy the example shop into DIR (metalayer-demo) and run it three times.
+    """Copy the example shop into DIR and run it three times.
 
-    First 30 days of a shop's invoices are loaded, then nothing is new, then the next days' files come in.
+    DIR is metalayer-demo where none is named. First 30 days of a shop's invoices are loaded, then nothing is new, then the next days' files come in.
     """
     root = Path(call.directory, place)
     _copy(root)

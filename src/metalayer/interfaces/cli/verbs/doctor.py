@@ -15,9 +15,9 @@ from metalayer.observability.doctor import Finding, examine_machine
 
 @verb("doctor", examples=("metalayer doctor", "metalayer doctor -e prod -o json"))
 def command(call: Call) -> None:
-    """Look whether everything is there that a run needs, and say how to mend what is not.
+    """Look whether everything is there that a run needs.
 
-    The exit code is 1 where something is to be mended.
+    What is not there is told with its mend. The exit code is 1 where something is to be mended.
     """
     well = True
     findings: list[Finding] = []

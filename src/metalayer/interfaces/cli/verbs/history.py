@@ -19,7 +19,10 @@ from metalayer.interfaces.cli.values import visible
 @click.argument("run_id", required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many runs.")
 def command(call: Call, run_id: str | None, limit: int) -> None:
-    """List the newest runs, or tell what one run did: its tables and what its checks found."""
+    """List the newest runs, or tell what one run did.
+
+    Of one run its tables are told, and what its checks found.
+    """
     with call.open() as workspace:
         if run_id is None:
             rows = [run_row_answer(row) for row in workspace.history(limit)]

@@ -16,9 +16,9 @@ from metalayer.interfaces.cli.printing import note, print_json, say
 @click.argument("place", required=False, default=".", metavar="[DIR]")
 @click.option("--name", metavar="NAME", help="The project's name. [default: the directory's]")
 def command(call: Call, place: str, name: str | None) -> None:
-    """Make a new project in DIR: settings, a directory for each layer, schemas for editors.
+    """Make a new project.
 
-    Nothing that is there is overwritten.
+    It gets settings, a directory for each layer, and schemas for editors. Nothing that is there is overwritten.
     """
     from metalayer.project.scaffold import EDITOR, init  # noqa: PLC0415 - start-up is a feature
 

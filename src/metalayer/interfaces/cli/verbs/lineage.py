@@ -24,7 +24,7 @@ from metalayer.interfaces.cli.printing import print_json, print_raw, say
 @click.option("--down", "down", is_flag=True, help="What is made from it.")
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="How many steps to go; all where not given.")
 def command(call: Call, start: str | None, depth: int | None, *, up: bool, down: bool) -> None:
-    """Draw what a table or column comes from, or what is made from it.
+    """Draw where a table or column comes from, or goes to.
 
     Without a table the whole project is drawn. In the tree, kinds say how a column acts: copy, expression and aggregate
     make values; filter, join, group, order and window decide which rows there are.

@@ -41,7 +41,10 @@ def list_tables(call: Call) -> None:
 @click.option("--check", metavar="NAME", help="Only rows that failed this check.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="At most N rows.")
 def show(call: Call, name: str, check: str | None, limit: int) -> None:
-    """Show the rows that wait, whole, with the checks they failed (`_failed`) and since which run."""
+    """Show the rows that wait, and the checks they failed.
+
+    A row is whole, with the checks it failed (`_failed`) and the runs that met it first and last.
+    """
     with call.open() as workspace:
         result = workspace.quarantine_rows(TableName.parse(name).owner, check=check, limit=limit)
     match call.output:
@@ -56,7 +59,7 @@ def show(call: Call, name: str, check: str | None, limit: int) -> None:
 @verb("replay", examples=("metalayer quarantine replay silver.orders",))
 @click.argument("name", metavar="TABLE")
 def replay(call: Call, name: str) -> None:
-    """Judge the waiting rows again, for instance after a check was mended.
+    """Judge the waiting rows again.
 
     Rows that come good move into the table in the same commit.
     """

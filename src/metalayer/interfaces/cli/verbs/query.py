@@ -37,9 +37,9 @@ SHOWN = 1000
 @click.option("--at", metavar="WHEN", help="Read as it was: a snapshot's number, a run's id, or a time (ISO 8601).")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Return at most N rows.")
 def command(call: Call, sql: str | None, file: str | None, at: str | None, limit: int | None) -> None:
-    """Answer one SELECT over the project's tables, named layer.table.
+    """Answer one SELECT over the project's tables.
 
-    The query is the argument, a file, or standard input. `-o json` prints one array of objects, `-o csv` a header and
+    Tables are named layer.table. The query is the argument, a file, or standard input. `-o json` prints one array of objects, `-o csv` a header and
     lines; both print all rows. A terminal shows 1000 unless --limit says otherwise.
     """
     text = _text(sql, file)

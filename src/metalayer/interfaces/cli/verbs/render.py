@@ -12,7 +12,10 @@ from metalayer.interfaces.cli.printing import print_json, print_raw
 @verb("render", examples=("metalayer render gold.daily_sales",))
 @click.argument("table")
 def command(call: Call, table: str) -> None:
-    """Print the SQL that runs for a SQL model, with every name as it is read now."""
+    """Print the SQL that runs for a model.
+
+    Every name in it is as it is read now: files, views and companions.
+    """
     name = TableName.parse(table)
     with call.open() as workspace:
         sql = workspace.render(name)

@@ -20,7 +20,10 @@ command = Noun(name="source", help="Places outside that rows come from.")
 
 @verb("list", examples=("metalayer source list",))
 def list_sources(call: Call) -> None:
-    """List the sources: their tables, their types, and how many of their files or parts are loaded or set aside."""
+    """List the sources, and how much of them is loaded.
+
+    A file or part that cannot be read is set aside and counted; `metalayer source check` says why.
+    """
     answers = []
     with call.open() as workspace:
         for name, model in workspace.project.models.items():
@@ -51,7 +54,10 @@ def list_sources(call: Call) -> None:
 @verb("check", examples=("metalayer source check orders",))
 @click.argument("name")
 def check(call: Call, name: str) -> None:
-    """Look at a source without loading anything: what is new, changed, missing; and what was set aside, and why."""
+    """Look what is new in a source, loading nothing.
+
+    It tells what is new, changed and missing, and what was set aside and why.
+    """
     answers = []
     with call.open() as workspace:
         tables = named(workspace.project, name)
