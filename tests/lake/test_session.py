@@ -93,6 +93,26 @@ def test_deletes_name_places_of_the_pinned_table_once(lake: Lake, writer: Any) -
             session.stage_deletes(ORDERS, "SELECT 999, 0")
 
 
+def test_places_are_right_whatever_filters_them(lake: Lake, writer: Any) -> None:
+    for start in range(0, 40, 10):
+        writer.append(ORDERS, COLUMNS, f"SELECT i, 'n' FROM range({start}, {start + 10}) t(i)")
+    writer.delete(ORDERS, "id IN (0, 31)")
+    with lake.session() as session:
+        source = session.positions_sql(ORDERS)
+        places = {row[0]: row[1:] for row in session.query(f"SELECT id, __file, __row FROM {source}")}
+        assert {row for _, row in places.values()} == set(range(10))
+        assert len({file for file, _ in places.values()}) == 4
+        for number in (1, 15, 39):
+            file, row = places[number]
+            for where in (
+                f"__file = {file} AND __row = {row}",
+                f"id = {number}",
+                f"__file = {file} AND id > {number - 1}",
+            ):
+                found = session.query(f"SELECT id, __file, __row FROM {source} WHERE {where} ORDER BY id LIMIT 1")
+                assert found == [(number, file, row)], where
+
+
 def test_an_overlay_shows_what_is_staged_to_the_session_and_its_cursors(lake: Lake, writer: Any) -> None:
     before = writer.append(ORDERS, COLUMNS, "SELECT i, 'n' || i FROM range(3) t(i)")
     state = lake.state().tables[ORDERS]

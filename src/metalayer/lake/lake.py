@@ -31,6 +31,7 @@ from metalayer.lake.values import (
     TableChange,
     ViewChange,
 )
+from metalayer.metastore.postgres import errors
 
 Facts = Callable[[Connection, int], None]
 """What another room writes in the commit's transaction: it gets the open connection and the snapshot."""
@@ -153,7 +154,8 @@ class Lake:
 
         Raises:
             ConflictError: a table changed since the change was computed. Nothing was committed.
-            MetastoreUnavailableError: PostgreSQL went away, and nothing was committed.
+            MetastoreUnavailableError: PostgreSQL went away. Nothing was committed, or it stays away and nobody can tell
+                yet: `outcome` tells later. Staged files are left where they are.
         """
         words = CommitWords(attempt, kind, author, message, extra or {})
         tables = [change for change in changes if isinstance(change, TableChange)]
@@ -237,7 +239,7 @@ class Lake:
     def _settled(self, attempt: uuid.UUID) -> Committed | None:
         """Return what an attempt came to whose answer was lost, once the server has finished with it."""
         # The server holds this lock as long as the lost transaction lives: behind it the outcome is final.
-        with self._metastore.connect() as connection, connection.transaction():
+        with errors(), self._metastore.connect() as connection, connection.transaction():
             connection.execute("SET LOCAL lock_timeout TO '60s'")
             lock_order(connection)
             return _outcome(connection, attempt)
