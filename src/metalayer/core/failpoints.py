@@ -1,7 +1,7 @@
 """Named places where a fault can be put: the steps of a commit at which a process may die.
 
 The room only names them and calls what was installed; by default nothing is. `interfaces.cli` installs a fault from the
-environment variable ``METALAYER_FAILPOINT`` (``name=kill``, ``name=error`` or ``name=sleep:SECONDS``), for tests.
+environment variable ``METALAYER_FAILPOINT`` (``name=kill``, ``stop``, ``error`` or ``sleep:SECONDS``), for tests.
 """
 
 from __future__ import annotations

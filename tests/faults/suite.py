@@ -1,0 +1,45 @@
+"""The fault suite: `python tests/faults/suite.py SUITE --seed N --trials N`. Every failure says how to replay it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[1])]
+
+from faults import kills  # noqa: E402 - found by the line above
+from faults.ground import Ground, Tally  # noqa: E402
+from faults.warm import Warm  # noqa: E402
+
+
+def main() -> None:
+    """Try what is asked for and tell what was found; the exit code is 1 where something was."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite", choices=["kills", "maintenance"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trials", type=int, default=25, help="how many faults in one life")
+    parser.add_argument("--lives", type=int, default=1, help="how many lives, from the seed on")
+    parser.add_argument("--cli", action="store_true", help="through the command line, on an embedded server")
+    given = parser.parse_args()
+    begun, total = time.monotonic(), Tally()
+    with Ground.prepared() as ground, Warm() as warm:
+        for seed in range(given.seed, given.seed + given.lives):
+            match given.suite:
+                case "kills":
+                    one = kills.life(ground, warm, seed, given.trials, cli=given.cli)
+                case _:
+                    one = kills.maintenance(ground, warm, seed, given.trials)
+            total += one
+            sys.stdout.write(f"seed {seed}: {sum(one.tried.values())} tried, {len(one.found)} found\n")
+            sys.stdout.writelines(f"  {sentence}\n" for sentence in one.found)
+            sys.stdout.flush()
+    for what, count in total.tried.items():
+        sys.stdout.write(f"{count:>7}  {what}\n")
+    sys.stdout.write(f"{len(total.found)} violations in {time.monotonic() - begun:.0f} s\n")
+    sys.exit(1 if total.found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""A warm process: everything is imported once, and each job runs in a child forked from it, which may be killed.
+
+Run as a script it reads one job a line from stdin and answers with one line. It never opens a database itself, so that
+a child inherits nothing but code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+HERE = Path(__file__).resolve()
+SOURCES = (str(HERE.parents[2] / "src"), str(HERE.parents[1]))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a child does with a project.
+
+    Attributes:
+        root: the project's directory.
+        database: the URL of PostgreSQL; None is the embedded server.
+        verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker) or ``contents``.
+        fault: what METALAYER_FAILPOINT would say.
+        kill_after: seconds after which the child is killed.
+        thorough: how deep the checker looks.
+    """
+
+    root: str
+    database: str | None
+    verb: str = "run"
+    fault: str | None = None
+    kill_after: float | None = None
+    thorough: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a child: killed, or what it said."""
+
+    killed: bool
+    seconds: float
+    state: str = ""
+    violations: list[str] = field(default_factory=list)
+    contents: dict[str, dict[str, int]] = field(default_factory=dict)
+    error: str = ""
+
+
+class Warm:
+    """The caller's side: one process, one job at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, job: Job) -> Outcome:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+        self._process.stdin.flush()
+        return Outcome(**json.loads(self._process.stdout.readline()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+# --- the process itself --------------------------------------------------------------------------------------------
+
+
+def work(job: Job) -> dict[str, Any]:
+    """Do a job in this process and return what there is to say."""
+    from faults import invariants, world
+    from metalayer.interfaces.cli.fault import install_fault
+    from metalayer.workspace import Workspace
+
+    if job.fault is not None:
+        install_fault(job.fault)
+    environ = {} if job.database is None else {"METALAYER__DATABASE": job.database}
+    with Workspace.open(job.root, environ=environ) as workspace:
+        match job.verb:
+            case "run":
+                result = workspace.run(report=False)
+                return {"state": result.state.value, "error": _failures(result)}
+            case "maintain":
+                report = workspace.maintain()
+                return {"state": "done", "violations": [f"missing: {path}" for path in report.missing]}
+            case "check":
+                result = workspace.run(report=False)
+                found = invariants.check(workspace, snapshots=job.thorough)
+                found += invariants.differing(workspace, world.EXPECTED)
+                return {"state": result.state.value, "error": _failures(result), "violations": found}
+            case _:
+                return {"contents": invariants.contents(workspace)}
+
+
+def _failures(result: Any) -> str:
+    return "; ".join(f"{item.task.table}: {item.failure}" for item in result.results if item.failure)
+
+
+def fork(job: Job) -> Outcome:
+    """Do a job in a child of its own."""
+    begun = time.monotonic()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            answer = work(job)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
+            answer = {"error": f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}"}
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(writing)
+    said = b""
+    deadline = None if job.kill_after is None else begun + job.kill_after
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([pipe], [], [], left)[0]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+                deadline = None
+                continue
+            if not (chunk := pipe.read(1 << 16)):
+                break
+            said += chunk
+    status = os.waitpid(child, 0)[1]
+    killed = os.WIFSIGNALED(status)
+    answer = {} if killed else json.loads(said)
+    return Outcome(killed, round(time.monotonic() - begun, 3), **answer)
+
+
+def main() -> None:
+    """Read jobs until there are no more."""
+    sys.path[:0] = SOURCES
+    from faults import invariants  # noqa: F401 - imports what the children need
+    from metalayer.build import ingest, transform  # noqa: F401 - as above
+    from metalayer.interfaces.cli import fault  # noqa: F401 - as above
+    from metalayer.metastore import postgres  # noqa: F401 - as above
+    from metalayer.orchestration import execute, runs  # noqa: F401 - as above
+    from metalayer.project import environment, loading  # noqa: F401 - as above
+
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        answers.write(json.dumps(asdict(fork(Job(**json.loads(line))))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
