@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from metalayer.core.errors import UsageError
+from metalayer.core.check import Action, Check, Dimension, NotNull
+from metalayer.core.draft import ModelDraft, SourceDraft
+from metalayer.core.errors import Location, UsageError
+from metalayer.core.model import Ingest, Kind, Model
+from metalayer.core.names import Layer, TableName
+from metalayer.core.schema import schema
 from metalayer.project import load
-from metalayer.project.scaffold import init
-from metalayer.sources import registered
+from metalayer.project.scaffold import add_source, init
+from metalayer.sources import registered, source_type
+
+BRONZE, SILVER = TableName(Layer.BRONZE, "orders"), TableName(Layer.SILVER, "orders")
 
 
 def test_a_new_project_loads(tmp_path: Path) -> None:
@@ -34,8 +41,8 @@ def test_a_name_can_be_given(tmp_path: Path) -> None:
 def test_editors_find_the_schemas_offline(tmp_path: Path) -> None:
     init(str(tmp_path), "shop")
     settings = json.loads((tmp_path / ".vscode/settings.json").read_text(encoding="utf-8"))
-    for schema in settings["yaml.schemas"]:
-        assert json.loads((tmp_path / schema).read_text(encoding="utf-8"))["$schema"]
+    for path in settings["yaml.schemas"]:
+        assert json.loads((tmp_path / path).read_text(encoding="utf-8"))["$schema"]
 
 
 def test_git_keeps_the_project_and_none_of_its_secrets(tmp_path: Path) -> None:
@@ -67,3 +74,32 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         init(str(tmp_path / "file" / "shop"))
+
+
+def drafts() -> tuple[SourceDraft, ModelDraft]:
+    options = source_type("csv").options(path=("data/*.csv",))
+    columns = schema(id="bigint", order="varchar")
+    source = Model(BRONZE, Kind.APPEND, Ingest("csv", options), Location("bronze/orders.yml"), ("id",), (), columns)
+    check = Check("order_not_null", NotNull(), ("order",), Action.BLOCK, Dimension.COMPLETENESS)
+    return (
+        SourceDraft(source, ("Drafted from one file.",), {"order": "looks like a number, begins with 0"}),
+        ModelDraft(SILVER, BRONZE, ("id", "order"), ("id",), (check,), "One row per order."),
+    )
+
+
+def test_a_drafted_source_is_written_with_its_model_and_loads(tmp_path: Path) -> None:
+    init(str(tmp_path), "shop")
+    assert add_source(str(tmp_path), *drafts()) == ("bronze/orders.yml", "silver/orders.sql")
+    project = load(tmp_path, sources=registered())
+    assert project.models[BRONZE].query == drafts()[0].model.query
+    assert project.models[SILVER].inputs == (BRONZE.current,)
+    assert [check.name for check in project.models[SILVER].checks] == ["id_not_null", "id_unique", "order_not_null"]
+    assert "# looks like a number" in (tmp_path / "bronze/orders.yml").read_text(encoding="utf-8")
+
+
+def test_a_drafted_source_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    init(str(tmp_path), "shop")
+    (tmp_path / "silver/orders.sql").write_text("mine")
+    with pytest.raises(UsageError, match=r"silver/orders\.sql"):
+        add_source(str(tmp_path), *drafts())
+    assert not (tmp_path / "bronze/orders.yml").exists()

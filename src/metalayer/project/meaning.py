@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import timedelta
 
 from metalayer.core.model import Ingest, Model
 from metalayer.core.sql import Query
+from metalayer.project.reading import said
 
 
 def meaning(model: Model, parsed: Query | None, computed: str) -> str:
@@ -44,9 +45,12 @@ def meaning(model: Model, parsed: Query | None, computed: str) -> str:
 
 
 def _json(value: object) -> object:
-    """Return a value as JSON can hold it; dataclasses by their fields, what is unknown by its text."""
+    """Return a value as JSON can hold it; what is unknown by its text.
+
+    Of a dataclass only what is not so by default counts: an option that is new in a later version changes no meaning.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
+        return {key: _json(item) for key, item in said(value).items()}
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -77,6 +77,12 @@ def _known(item: Field[Any], annotation: Any) -> KnownField:
     return KnownField(item.name, item.name.rstrip("_"), annotation, default is MISSING, default)
 
 
+def said(value: object) -> dict[str, Any]:
+    """Return the fields of a dataclass's value by their keys, less those that are as they are by default."""
+    known = known_fields(type(value))
+    return {item.key: found for item in known if (found := getattr(value, item.name)) != item.default}
+
+
 def rule_key(shape: type) -> str | None:
     """Return the key that tells a shape from the others of its union: its ``rule``, where it has one."""
     rule = getattr(shape, "rule", None)

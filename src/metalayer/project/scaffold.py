@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from metalayer.core.draft import ModelDraft, SourceDraft
 from metalayer.core.errors import UsageError
 from metalayer.project.layout import SETTINGS_FILE
 
@@ -88,11 +89,34 @@ def init(directory: str, name: str | None = None) -> tuple[str, ...]:
     files = project_files(name or _name_of(root))
     if (root / SETTINGS_FILE).exists():
         raise UsageError(f"{root} is a project already.", hint=f"Use it as it is: `metalayer -C {directory} plan`.")
+    return _write(root, files)
+
+
+def add_source(root: str, source: SourceDraft, model: ModelDraft | None = None) -> tuple[str, ...]:
+    """Write the declaration of a drafted source and, if there is one, of the model over it.
+
+    Returns:
+        The files written, relative to the project's root.
+
+    Raises:
+        UsageError: one of the files is there already, or cannot be written; then nothing was written.
+    """
+    from metalayer.project.writing import drafted, model_file, source_file  # noqa: PLC0415 - `init` writes no YAML
+
+    table = source.model.name
+    files = {f"{table.layer}/{table.name}.yml": source_file(source.model, heading=source.heading, notes=source.notes)}
+    if model is not None:
+        files[f"{model.name.layer}/{model.name.name}.sql"] = model_file(drafted(model), heading=model.heading)
+    return _write(Path(root), files)
+
+
+def _write(root: Path, files: Mapping[str, str]) -> tuple[str, ...]:
+    """Write files where none of them is."""
     there = [path for path in files if (root / path).exists()]
     if there:
         raise UsageError(
             f"{root} holds files that would be overwritten: {', '.join(there)}.",
-            hint="Move them away, or make the project in another directory.",
+            hint="Move them away, or choose another directory or name.",
         )
     try:
         for path, text in files.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import timedelta
 from enum import Enum
 
@@ -27,12 +27,14 @@ from metalayer.core.check import (
     Tolerance,
     Unique,
 )
-from metalayer.core.errors import UsageError
+from metalayer.core.draft import ModelDraft
+from metalayer.core.errors import Location, UsageError
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
 from metalayer.core.names import TableName, quote
 from metalayer.core.schema import Column
 from metalayer.project.checks import check_name, dimension_of
 from metalayer.project.nodes import means
+from metalayer.project.reading import said
 
 _RESERVED = """
     all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case cast check
@@ -153,13 +155,7 @@ def options(value: object) -> dict[str, object]:
         return dict(value)
     if not is_dataclass(value) or isinstance(value, type):
         return {}
-    result: dict[str, object] = {}
-    for item in fields(value):
-        given = getattr(value, item.name)
-        default = item.default_factory() if callable(item.default_factory) else item.default
-        if given != default:
-            result[item.name.rstrip("_")] = _plain(given)
-    return result
+    return {key: _plain(item) for key, item in said(value).items()}
 
 
 def _plain(value: object) -> object:
@@ -289,7 +285,7 @@ def model_file(model: Model, *, heading: Sequence[str] = ()) -> str:
     if not isinstance(model.query, SqlQuery):
         raise UsageError(f"{model.name} is not a query in SQL.", hint="Write it with `source_file`, or by hand.")
     lines = entry("description", model.description) if model.description else []
-    lines += _words(model, kind=model.kind is not (Kind.KEYED if model.key else Kind.FULL))
+    lines += _words(model, kind=not (model.key and model.kind is Kind.KEYED))
     if model.columns:
         lines += ["columns:", *(f"  {_text(item.name)}: {flow(column(item))}" for item in model.columns)]
     lines += _checks(model)
@@ -339,6 +335,19 @@ def _fits_block(sql: str) -> bool:
         "*/" not in sql
         and not lines[0].startswith(" ")
         and all(_PRINTABLE.fullmatch(line) and line == line.rstrip() for line in lines)
+    )
+
+
+def drafted(draft: ModelDraft) -> Model:
+    """Return a drafted model as one that can be written: the columns it takes, from the current rows that it reads."""
+    return Model(
+        name=draft.name,
+        kind=Kind.KEYED if draft.key else Kind.FULL,
+        query=SqlQuery(draft_query(draft.reads, draft.columns)),
+        location=Location(f"{draft.name.layer}/{draft.name.name}.sql"),
+        key=draft.key,
+        checks=draft.checks,
+        description=draft.description,
     )
 
 
