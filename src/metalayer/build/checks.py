@@ -246,7 +246,7 @@ def _samples(failed: Sequence[tuple[int, Check, str]], subject: Subject, query: 
         statement = rules.samples([(check, condition) for _, check, condition in failed], subject)
         for number, text in query(statement):
             place = failed[_number(number)][0]
-            shown[place] = (*shown.get(place, ()), str(text))
+            shown[place] = tuple(dict.fromkeys((*shown.get(place, ()), str(text))))
     return shown
 
 

@@ -70,16 +70,16 @@ def statistics_of(files: StagedFiles) -> dict[str, Bounds]:
     """
     found = {}
     for column in files.schema.columns:
-        parts = [next((s for s in file.statistics if s.column_id == column.id), None) for file in files]
-        known = [part for part in parts if part is not None]
-        if len(known) == len(parts) and known:
-            filled = [part for part in known if part.nulls < part.values]
+        parts = [(file.rows, next((s for s in file.statistics if s.column_id == column.id), None)) for file in files]
+        known = [(rows, part) for rows, part in parts if part is not None]
+        if known and len(known) == len(parts):
+            filled = [part for rows, part in known if part.nulls < rows]
             bounded = _is(column.type, *_INTEGERS, *_TIMES, "decimal") or (
                 _is(column.type, "real", "double") and all(part.has_nan is False for part in filled)
             )
             found[column.name] = Bounds(
-                rows=sum(part.values for part in known),
-                nulls=sum(part.nulls for part in known),
+                rows=sum(rows for rows, _ in known),
+                nulls=sum(part.nulls for _, part in known),
                 minima=_known([part.minimum for part in filled]) if bounded else None,
                 maxima=_known([part.maximum for part in filled]) if bounded else None,
             )
@@ -381,7 +381,9 @@ def answer(rule: TableSql, item: str) -> str:
 def samples(conditions: Sequence[tuple[Check, str]], subject: Subject) -> str:
     """Return the statement that fetches, for each failed check by its place, the keys of its first failing rows."""
     return "\nUNION ALL\n".join(
-        f"(SELECT {place}, {_sample(check, subject)} FROM {subject.rows} AS {ROWS} WHERE {condition} LIMIT {SAMPLES})"
+        f"(SELECT {place}, {_sample(check, subject)} FROM {subject.rows} AS {ROWS} WHERE {condition}"
+        # A join with the parent does not keep the order of the rows.
+        f"{' ORDER BY 2' if isinstance(check.rule, References) else ''} LIMIT {SAMPLES})"
         for place, (check, condition) in enumerate(conditions)
     )
 

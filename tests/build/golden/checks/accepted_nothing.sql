@@ -1,0 +1,1 @@
+"_judged"."customer_id" IS NOT NULL

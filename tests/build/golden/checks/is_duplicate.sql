@@ -1,0 +1,1 @@
+"_judged"."order_id" IS NOT NULL AND "_judged"."say ""hi""" IS NOT NULL AND ("_judged"."order_id", "_judged"."say ""hi""") IN (SELECT "order_id", "say ""hi""" FROM read_parquet('staged.parquet') WHERE "order_id" IS NOT NULL AND "say ""hi""" IS NOT NULL GROUP BY "order_id", "say ""hi""" HAVING count(*) > 1)

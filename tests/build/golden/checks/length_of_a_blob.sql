@@ -1,0 +1,1 @@
+octet_length("_judged"."photo") < 1

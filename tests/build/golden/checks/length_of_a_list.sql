@@ -1,0 +1,1 @@
+length("_judged"."tags") > 3

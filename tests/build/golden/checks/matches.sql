@@ -1,0 +1,1 @@
+NOT regexp_full_match("_judged"."say ""hi""", '[a-z'']+')

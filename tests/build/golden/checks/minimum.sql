@@ -1,0 +1,1 @@
+"_judged"."sold_on" < CAST('2026-01-01' AS date)

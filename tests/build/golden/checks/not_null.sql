@@ -1,0 +1,1 @@
+"_judged"."say ""hi""" IS NULL

@@ -1,0 +1,1 @@
+("_judged"."order_id" IS NULL OR "_judged"."amount" IS NULL)

@@ -1,0 +1,1 @@
+coalesce(bit_count(coalesce(bitstring_agg(CAST("_judged"."customer_id" AS bigint), 0, 9) & ~(SELECT bitstring_agg(CAST("id" AS bigint), 0, 9) FROM parents WHERE "id" BETWEEN 0 AND 9 AND "id" = TRY_CAST("id" AS bigint)), bitstring_agg(CAST("_judged"."customer_id" AS bigint), 0, 9))), 0)

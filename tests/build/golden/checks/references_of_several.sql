@@ -1,0 +1,1 @@
+"_judged"."customer_id" IS NOT NULL AND "_judged"."say ""hi""" IS NOT NULL AND ("_judged"."customer_id", "_judged"."say ""hi""") NOT IN (SELECT "id", "kind" FROM "lake"."silver"."parents" WHERE "id" IS NOT NULL AND "kind" IS NOT NULL)

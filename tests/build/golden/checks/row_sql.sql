@@ -1,0 +1,3 @@
+NOT (
+amount >= 0 -- never negative
+)
