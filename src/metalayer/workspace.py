@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -71,10 +71,18 @@ class Workspace:
     metalayer.core.errors.ProjectError: ...
     """
 
-    def __init__(self, project: Project, settings: Settings, *, listener: Listener = nobody) -> None:
+    def __init__(
+        self,
+        project: Project,
+        settings: Settings,
+        *,
+        listener: Listener = nobody,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.project = project
         self.settings = settings
         self._listener = listener
+        self._environ = os.environ if environ is None else environ
 
     @classmethod
     def open(
@@ -96,11 +104,8 @@ class Workspace:
         from metalayer.project.environment import read_environment  # noqa: PLC0415 - validate needs no environment
 
         project = load_project(root)
-        return cls(
-            project,
-            read_environment(project, environment, os.environ if environ is None else environ),
-            listener=listener,
-        )
+        given = os.environ if environ is None else environ
+        return cls(project, read_environment(project, environment, given), listener=listener, environ=given)
 
     def __enter__(self) -> Self:
         """Return the workspace itself."""
@@ -149,7 +154,8 @@ class Workspace:
 
     def source(self, model: Model) -> Source:
         """Return the source of a bronze table, opened."""
-        from metalayer.sources import open_source  # noqa: PLC0415 - queries need no source
+        from metalayer.project.environment import Secrets, resolve  # noqa: PLC0415 - queries need no source
+        from metalayer.sources import open_source  # noqa: PLC0415
 
         if not isinstance(model.query, Ingest):
             raise UsageError(
@@ -157,7 +163,9 @@ class Workspace:
                 hint="Name a bronze table; `metalayer source list` shows them.",
             )
         table = self.lake.state().tables.get(physical(model.name, self.settings.name))
-        return open_source(model, self.project.root, () if table is None else table.schema.public)
+        options = resolve(model.query.options, Secrets.of(self.project, self._environ), location=model.location)
+        filled = replace(model, query=replace(model.query, options=options))
+        return open_source(filled, self.project.root, () if table is None else table.schema.public)
 
     # Reading
 

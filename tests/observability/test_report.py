@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typing_extensions import override
 
 from metalayer.core.check import Action, Check, Dimension, NotNull, Outcome, Verdict
 from metalayer.core.lineage import Graph
@@ -49,7 +48,6 @@ class Balanced(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
 
-    @override
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         assert not {"src", "onclick", "onload", "onerror"} & set(found)
@@ -58,16 +56,13 @@ class Balanced(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
-    @override
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in VOID
 
-    @override
     def handle_endtag(self, tag: str) -> None:
         assert self.open, f"</{tag}> closes nothing"
         assert self.open.pop() == tag
 
-    @override
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
 

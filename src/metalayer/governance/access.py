@@ -40,10 +40,9 @@ def secure(sql: str, reader: Reader, relations: Callable[[TableName], str], know
 
     query = parse_query(sql)
     for reference in query.references:
-        if reference.table is None:
+        if reference.table is None and reference.message:
             raise AccessError(
                 f"The query reads '{reference.name}', which is not a table of the project.",
-                hint=f"{did_you_mean(reference.name, known)}Name tables as layer.table, for example silver.orders; "
-                "files are read by declaring a source (metalayer source add).",
+                hint=f"{did_you_mean(reference.name, known)}{reference.hint}",
             )
     return query.rewrite(relations)
