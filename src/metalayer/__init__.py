@@ -18,7 +18,6 @@ from metalayer.core.errors import (
     SourceError,
     UsageError,
 )
-
 from metalayer.core.model import model
 
 if TYPE_CHECKING:

@@ -189,9 +189,7 @@ def test_a_run_with_nothing_to_do_opens_what_needed_nothing() -> None:
 
 def test_only_a_large_projects_neighbourhood_is_drawn() -> None:
     many = [TableName(Layer.SILVER, f"t{number}") for number in range(200)]
-    graph = Graph.of(
-        dict.fromkeys((ORDERS, CLEAN, *many)), {CLEAN: [ORDERS], many[0]: [CLEAN], many[1]: [many[0]]}
-    )
+    graph = Graph.of(dict.fromkeys((ORDERS, CLEAN, *many)), {CLEAN: [ORDERS], many[0]: [CLEAN], many[1]: [many[0]]})
     text = render(RunReport("shop", a_run(), graph, {}))
     assert re.findall(r'class="name">([^<]+)<', text) == ["orders", "orders", "t0"]
 

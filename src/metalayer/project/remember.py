@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
 from metalayer.core.errors import MetaLayerError
 from metalayer.core.project import Project
@@ -88,9 +89,9 @@ def _keep(cache: Path, key: bytes, newest: int, project: Project) -> None:
 class _Reader(pickle.Unpickler):
     """Makes frozen dataclasses, enumerations and durations; refuses everything else."""
 
-    def find_class(self, module: str, name: str) -> type:  # type: ignore[explicit-override] # no `override` in 3.11
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) in {("datetime", "timedelta"), ("builtins", "frozenset"), ("builtins", "set")}:
-            return super().find_class(module, name)  # type: ignore[no-any-return]
+            return super().find_class(module, name)
         if module.startswith("metalayer."):  # options of a third party's source: its projects are read each time
             found = super().find_class(module, name)
             if isinstance(found, type) and (is_dataclass(found) or issubclass(found, enum.Enum)):
