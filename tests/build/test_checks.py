@@ -441,7 +441,7 @@ def test_uniqueness_of_integers_in_files_costs_no_grouping(bench: Bench) -> None
 
 
 def test_keys_are_grouped_in_parts_where_there_are_many(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = bench.subject({"a": "integer", "b": "varchar"}, [(number % 40, "x") for number in range(50)])
+    subject = bench.staged(bench.subject({"a": "integer", "b": "varchar"}, [(n % 40, "x") for n in range(50)]))
     whole = judge([check(Unique(), "a", "b")], subject, bench.query)
     monkeypatch.setattr(checks_module, "_KEYS_AT_ONCE", 7)
     bench.asked.clear()

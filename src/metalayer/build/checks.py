@@ -252,7 +252,8 @@ def _samples(failed: Sequence[tuple[int, Check, str]], subject: Subject, query: 
 
 def _unique_verdict(check: Check, rows: int, subject: Subject, query: Query) -> Verdict:
     """Count the rows of duplicated keys: for a quarantine those among the judged rows, else those of the table."""
-    parts = min(_MOST_PARTS, 1 + rows // _KEYS_AT_ONCE)
+    # Files can be read again; a query would be computed again for each part.
+    parts = min(_MOST_PARTS, 1 + rows // _KEYS_AT_ONCE) if subject.statistics else 1
     failed, shown = 0, []
     for part in range(parts):
         ((copies, keys),) = query(rules.duplicated(check, subject, part, parts))
