@@ -12,7 +12,7 @@ import pytest
 
 from memory import Bench, MemorySource, bench, declare, rows, run, source, sql
 from metalayer.core import failpoints
-from metalayer.core.errors import ConflictError, SourceError, SourceUnavailableError
+from metalayer.core.errors import ConflictError, LakeError, SourceError, SourceUnavailableError
 from metalayer.core.event import Event, EventKind
 from metalayer.core.failpoints import Failpoint
 from metalayer.core.run import State
@@ -210,3 +210,35 @@ def test_a_webhook_that_is_gone_fails_nothing(bench: Bench) -> None:
     declare(bench, source(), sql("silver.orders", "SELECT CAST(customer AS integer) AS id FROM bronze.orders__current"))
     bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
     assert run(bench).state is State.FAILED
+
+
+def test_an_unreadable_part_is_set_aside_and_the_rest_is_loaded(bench: Bench) -> None:
+    declare(bench, source())
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    bench.memory.parts["b"] = ["error('torn'), 'x', 1, NULL"]
+    result = run(bench)
+    assert result.state is State.DONE
+    assert rows(bench, "SELECT id FROM bronze.orders") == [(1,)]
+    assert bench.metastore.connection.execute("SELECT part, state FROM metalayer.cursor ORDER BY part").fetchall() == [
+        ("a", "loaded"),
+        ("b", "aside"),
+    ]
+    assert any("set aside b" in note for note in result.results[0].notes)
+
+
+def test_a_full_disk_makes_no_file_look_broken(bench: Bench) -> None:
+    declare(bench, source())
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+
+    def full(failpoint: Failpoint) -> None:
+        if failpoint is Failpoint.LAKE_AFTER_FILE:
+            raise LakeError("no space left", hint="make room")
+
+    failpoints.install(full)
+    result = run(bench)
+    assert result.state is State.FAILED
+    assert result.results[0].failure is not None
+    assert result.results[0].failure.message == "no space left"
+    assert bench.metastore.connection.execute("SELECT count(*) FROM metalayer.cursor").fetchone() == (0,)
+    failpoints.install(None)
+    assert run(bench).state is State.DONE

@@ -79,12 +79,27 @@ def _load_or_split(
         yield loaded
         return
     if len(batch.parts) == 1:
+        if _is_readable(batch, dock):
+            raise failure  # the part is well: a full disk must not make files look broken
         aside = batch.parts[0].aside(failure.message)
         rest = replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside))
         yield _load(model, source, rest, seen, dock)
         return
     for alone in source.split(batch):
         yield from _load_or_split(model, source, alone, seen, dock)
+
+
+def _is_readable(batch: Batch, dock: Dock) -> bool:
+    """Tell whether the engine can read the rows of a batch's parts when it writes nothing."""
+    with dock.lake.session() as session:
+        try:
+            for statement in batch.prepare:
+                session.query(statement)
+            for part in batch.parts:
+                session.query(f"SELECT count(hash(_row)) FROM ({part.rows}) AS _row")
+        except LakeError:
+            return False
+    return True
 
 
 def _load(model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], dock: Dock) -> Loaded:
