@@ -68,7 +68,7 @@ def judge(checks: Sequence[Check], subject: Subject, query: Query) -> Judgement:
     if aside and subject.is_whole:
         table = rules.kept(aside, subject)
     if of_table and table != subject.rows:
-        left = replace(subject, rows=table, table=None, statistics={}, unique_range={})
+        left = replace(subject, rows=table, table=None, statistics={})
         verdicts |= _judged(of_table, left, query)[1]
     return Judgement(rows, tuple(verdicts[place] for place, _ in numbered))
 
@@ -198,8 +198,7 @@ def _bitmap_range(check: Check, subject: Subject) -> range | None:
     among = rules.integers(check.columns[0], subject)
     if among is None or not -(2**63) <= among[0] <= among[-1] < 2**63 - 1:
         return None
-    bounds = subject.statistics.get(check.columns[0])
-    return among if bounds is None or len(among) <= max(64 * bounds.rows, 2**20) else None
+    return among if len(among) <= max(64 * subject.statistics[check.columns[0]].rows, 2**20) else None
 
 
 def _scanned(

@@ -104,7 +104,6 @@ class Subject:
             are the whole table.
         references: FROM items of the parents.
         statistics: what the files say of columns, where the rows are whole files; empty where they are not.
-        unique_range: the least and greatest value of integer columns, where they are known otherwise.
         hashed: the columns that a row's hash covers; None is all.
     """
 
@@ -115,7 +114,6 @@ class Subject:
     table: str | None = None
     references: Mapping[TableName, str] = field(default_factory=dict, hash=False)
     statistics: Mapping[str, Bounds] = field(default_factory=dict, hash=False)
-    unique_range: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
     hashed: tuple[str, ...] | None = None
 
     @property
@@ -278,9 +276,6 @@ def integers(name: str, subject: Subject) -> range | None:
     """Return the integers among which all values of a column lie; None where that is not known, or it has no value."""
     if not _is(subject.columns[name], *_INTEGERS):
         return None
-    if name in subject.unique_range:
-        least, greatest = subject.unique_range[name]
-        return range(least, greatest + 1)
     bounds = subject.statistics.get(name)
     if bounds is None or not bounds.minima or not bounds.maxima:
         return None
