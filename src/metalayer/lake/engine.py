@@ -17,6 +17,7 @@ from duckdb.sqltypes import DuckDBPyType
 from metalayer.core.errors import LakeError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, parse_type
+from metalayer.lake.catalog import SCHEMA, data_path
 from metalayer.lake.values import LakeSettings
 
 _EXTENSION_VERSION = f"v{duckdb.__version__}"
@@ -104,6 +105,11 @@ def translated() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise translate(error) from error
+    except RuntimeError as error:
+        # The engine's client stops a statement on Ctrl-C and then says so in this way.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
 
 
 def start(settings: LakeSettings) -> duckdb.DuckDBPyConnection:
@@ -163,6 +169,29 @@ def load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:
         f"The engine's extension '{extension}' is not installed for DuckDB {duckdb.__version__}.",
         hint=f"Install it: pip install {name}=={duckdb.__version__}",
     )
+
+
+def attach(connection: duckdb.DuckDBPyConnection, name: str, settings: LakeSettings, conninfo: str, at: int) -> None:
+    """Attach the lake as DuckLake's extension reads it: at a snapshot, and never to write.
+
+    Raises:
+        LakeError: the extension is not installed, or PostgreSQL does not let it in.
+    """
+    load(connection, "ducklake")
+    load(connection, "postgres_scanner")
+    options = (
+        f"READ_ONLY, SNAPSHOT_VERSION {int(at)}, METADATA_SCHEMA {literal(SCHEMA)}, DATA_INLINING_ROW_LIMIT 0, "
+        f"OVERRIDE_DATA_PATH, DATA_PATH {literal(data_path(settings))}"
+    )
+    try:
+        connection.execute(f"ATTACH {literal(f'ducklake:postgres:{conninfo}')} AS {quote(name)} ({options})")
+    except duckdb.Error as error:
+        # The engine repeats the address, password included: neither its words nor its traceback may go on.
+        said = str(error).rpartition(conninfo)[2].strip('" \n') or type(error).__name__
+        raise LakeError(
+            f"The engine cannot attach the catalog of the lake: {said}",
+            hint="See that PostgreSQL can still be reached and takes one more connection, then try again.",
+        ) from None
 
 
 def column_schema(names: list[str], types: list[DuckDBPyType]) -> Schema:
