@@ -28,6 +28,8 @@ SAMPLES: dict[str, list[str]] = {
     "real": ["0.1", "-0.0", "1e30", "'nan'", "'inf'", "'-inf'", "16777217"],
     "double": ["0.1", "-0.0", "1e300", "'nan'", "'inf'", "'-inf'", "9007199254740993"],
     "decimal(4,1)": ["0", "-999.9", "999.9", "12.3"],
+    "decimal(12,1)": ["0", "-99999999999.9", "999.9", "1000.0"],
+    "decimal(38,1)": ["0", "-1234567890123456789012345678.9", "12.3"],
     "decimal(12,2)": ["0", "-9999999999.99", "1.10", "1.9"],
     "decimal(38,10)": ["0", "-1234567890123456789012345678.9", "0.0000000001"],
     "varchar": [
@@ -55,15 +57,14 @@ SAMPLES: dict[str, list[str]] = {
     "timetz": ["'00:00:00+00'"],
 }
 WIDER = {
-    "tinyint": ["smallint", "bigint", "double"],
-    "smallint": ["integer", "real"],
-    "integer": ["bigint", "double"],
+    "tinyint": ["smallint", "bigint", "hugeint"],
+    "smallint": ["integer"],
+    "integer": ["bigint"],
     "bigint": ["hugeint"],
     "utinyint": ["smallint", "ubigint"],
     "uinteger": ["bigint"],
-    "real": ["double"],
-    "decimal(4,1)": ["decimal(12,2)"],
-    "decimal(12,2)": ["decimal(38,10)"],
+    "decimal(4,1)": ["decimal(12,1)"],
+    "decimal(12,1)": ["decimal(38,1)"],
 }
 NESTED = [
     "struct(x integer, y varchar)",

@@ -4,11 +4,14 @@ A session stages files that nobody sees; a commit names them. Only this room kno
 tables; it never decides what a table's rows should be.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from metalayer.lake.lake import Facts, Lake, outside_sql
 from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.schema import NotEvolvableError, plan_schema
-from metalayer.lake.scratch import Scratch, scratch
-from metalayer.lake.session import Reader, Session
 from metalayer.lake.staged import staged_positions_sql
 from metalayer.lake.values import (
     ANY_HEAD,
@@ -19,6 +22,7 @@ from metalayer.lake.values import (
     LakeColumn,
     LakeSettings,
     LakeState,
+    Reader,
     SnapshotInfo,
     StagedDeletes,
     StagedFile,
@@ -29,6 +33,9 @@ from metalayer.lake.values import (
     TableState,
     ViewChange,
 )
+
+if TYPE_CHECKING:
+    from metalayer.lake.session import Session
 
 __all__ = [
     "ANY_HEAD",
@@ -46,7 +53,6 @@ __all__ = [
     "MaintenanceReport",
     "NotEvolvableError",
     "Reader",
-    "Scratch",
     "Session",
     "SnapshotInfo",
     "StagedDeletes",
@@ -59,6 +65,15 @@ __all__ = [
     "ViewChange",
     "outside_sql",
     "plan_schema",
-    "scratch",
     "staged_positions_sql",
 ]
+
+
+_ENGINE = {"Session": "session"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what starts an engine on first use: deciding that there is nothing to do needs none."""
+    if name not in _ENGINE:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"metalayer.lake.{_ENGINE[name]}"), name)

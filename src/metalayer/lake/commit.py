@@ -17,10 +17,9 @@ from pathlib import Path
 from metalayer.core.errors import ConflictError, LakeError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, quote, quote_path
-from metalayer.core.schema import Scalar
 from metalayer.lake.catalog import Connection, one, read_tables, read_views
+from metalayer.lake.files import table_path
 from metalayer.lake.schema import format_type
-from metalayer.lake.session import table_path
 from metalayer.lake.statistics import TableStatistics, merge
 from metalayer.lake.values import (
     ANY_HEAD,
@@ -313,22 +312,14 @@ class _Writer:
         """Let columns whose type changed have no known bounds in the table as a whole, for good.
 
         These bounds are not versioned: a reader at an earlier snapshot could not read later ones as the narrower type.
-        A real's bounds in its files go as well: the shortest text of a real is not the double that it becomes.
         """
         old = {part.id: part for column in before for part in column.walk()}
         new = [part for column in after for part in column.walk() if part.id in old and not part.children]
         widened = [part.id for part in new if part.type != old[part.id].type]
-        inexact = [number for number in widened if old[number].type == Scalar("real")]
         if widened:
             self.connection.execute(
                 "DELETE FROM lake.ducklake_table_column_stats WHERE table_id = %s AND column_id = ANY(%s)",
                 [table_id, widened],
-            )
-        if inexact:
-            self.connection.execute(
-                "UPDATE lake.ducklake_file_column_stats SET min_value = NULL, max_value = NULL "
-                "WHERE table_id = %s AND column_id = ANY(%s)",
-                [table_id, inexact],
             )
 
     def _words(self, table_id: int, change: TableChange, state: TableState | None) -> None:

@@ -7,10 +7,12 @@ the table's columns of today by their ids, so renames, widening, new and dropped
 from __future__ import annotations
 
 import base64
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from metalayer.core.names import literal, quote
+from metalayer.core.names import TableName, literal, quote
 from metalayer.core.schema import DataType, ListOf, MapOf, Scalar, Struct
 from metalayer.lake.values import DataFile, FileList, LakeColumn, LakeSettings, TableSchema
 
@@ -198,3 +200,14 @@ def _same_parts(old: LakeColumn, new: LakeColumn) -> bool:
     return len(old.children) == len(new.children) and all(
         one.id == two.id and _same_parts(one, two) for one, two in zip(old.children, new.children, strict=True)
     )
+
+
+def table_path(table: TableName) -> str:
+    """Return a table's directory below its layer's: its name where that is harmless as a path."""
+    harmless = re.fullmatch(r"[A-Za-z0-9_]{1,100}", table.name)
+    return table.name if harmless else "t" + table.name.encode().hex()[:100]
+
+
+def table_directory(settings: LakeSettings, table: TableName) -> Path:
+    """Return where the files of a table lie."""
+    return Path(settings.data) / table.layer.value / table_path(table)

@@ -8,30 +8,32 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import duckdb
 import psycopg
 
 from metalayer.core.errors import ConflictError, LakeError, MetastoreError, MetastoreUnavailableError
 from metalayer.core.failpoints import Failpoint, reach
-from metalayer.core.names import TableName, literal, quote_path
-from metalayer.lake import catalog, engine, maintenance
+from metalayer.core.names import TableName, quote_path
+from metalayer.lake import catalog, maintenance
 from metalayer.lake.catalog import Connection
 from metalayer.lake.commit import CommitWords, Rewrite, lock_order, write, write_rewrite
 from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
-from metalayer.lake.session import CATALOG, Reader, Session
 from metalayer.lake.values import (
     CommitKind,
     Committed,
     FileList,
     LakeSettings,
     LakeState,
+    Reader,
     SnapshotInfo,
     TableChange,
     ViewChange,
 )
 from metalayer.metastore.postgres import errors
+
+if TYPE_CHECKING:
+    from metalayer.lake.session import Session
 
 Facts = Callable[[Connection, int], None]
 """What another room writes in the commit's transaction: it gets the open connection and the snapshot."""
@@ -100,33 +102,17 @@ class Lake:
 
         ``reader`` says who finds a table's rows; ``auto`` takes whichever is quicker for the table.
         """
+        from metalayer.lake.session import Session  # noqa: PLC0415 - a run with nothing to do imports no engine
+
         connection = self._metastore.connection
         snapshot = catalog.newest(connection) if at is None else catalog.require_snapshot(connection, at)
         return Session.open(
             self._settings,
             snapshot,
             reader,
-            attach=lambda engine_connection: self._attach(engine_connection, snapshot),
+            conninfo=self._metastore.conninfo,
             list_files=self.files,
         )
-
-    def _attach(self, connection: duckdb.DuckDBPyConnection, at: int) -> None:
-        engine.load(connection, "ducklake")
-        engine.load(connection, "postgres_scanner")
-        options = (
-            f"READ_ONLY, SNAPSHOT_VERSION {int(at)}, METADATA_SCHEMA {literal(catalog.SCHEMA)}, "
-            f"DATA_INLINING_ROW_LIMIT 0, OVERRIDE_DATA_PATH, DATA_PATH {literal(catalog.data_path(self._settings))}"
-        )
-        target = literal(f"ducklake:postgres:{self._metastore.conninfo}")
-        try:
-            connection.execute(f"ATTACH {target} AS {CATALOG} ({options})")
-        except duckdb.Error as error:
-            # The engine repeats the address, password included: neither its words nor its traceback may go on.
-            said = str(error).rpartition(self._metastore.conninfo)[2].strip('" \n') or type(error).__name__
-            raise LakeError(
-                f"The engine cannot attach the catalog of the lake: {said}",
-                hint="See that PostgreSQL can still be reached and takes one more connection, then try again.",
-            ) from None
 
     def commit(
         self,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metalayer.core.errors import UsageError
 from metalayer.core.failpoints import Failpoint, reach
@@ -18,8 +19,10 @@ from metalayer.core.names import Layer, TableName
 from metalayer.lake.catalog import Connection, one
 from metalayer.lake.commit import Rewrite, lock_order
 from metalayer.lake.files import read_sql
-from metalayer.lake.session import Session
 from metalayer.lake.values import DataFile, FileList, LakeSettings
+
+if TYPE_CHECKING:
+    from metalayer.lake.session import Session
 
 LEAST_ORPHAN_AGE = timedelta(days=1)
 

@@ -186,7 +186,7 @@ def _renamed(column: LakeColumn, prefix: str, step: _Step) -> LakeColumn:
 def _changed(old: LakeColumn, type_: DataType, path: str, step: _Step) -> LakeColumn:
     """Return the old column with the wanted type, its parts recognised by their names."""
     match old.type, type_:
-        case Scalar(), Scalar() if widens(old.type, type_):
+        case Scalar(), Scalar() if widens(old.type, type_) and _keeps_filters(old.type, type_):
             return replace(old, type=type_)
         case Struct(), Struct():
             return _changed_struct(old, type_, path, step)
@@ -201,9 +201,20 @@ def _changed(old: LakeColumn, type_: DataType, path: str, step: _Step) -> LakeCo
         case _:
             pass
     raise NotEvolvableError(
-        f"Column '{path}' of {step.table} cannot change from {old.type} to {type_}: types only widen.",
+        f"Column '{path}' of {step.table} cannot change from {old.type} to {type_}: only wider integers, and "
+        "decimals with more digits before the point, read old files right.",
         hint="Rebuild the table, or give the new values a column of their own.",
     )
+
+
+def _keeps_filters(old: Scalar, new: Scalar) -> bool:
+    """Tell whether filters on the wider type find the right rows of files that hold the narrower one.
+
+    Readers compare within the file, in the file's type: DuckLake's extension was seen to round the filter's value to
+    it, so that ``x = 0.5`` finds rows of a file of integers. Safe is only a value that fits exactly or not at all:
+    integers in wider integers, decimals with more digits before the point.
+    """
+    return old == new or (new.name not in {"real", "double"} and old.scale == new.scale)
 
 
 def _changed_struct(old: LakeColumn, type_: Struct, path: str, step: _Step) -> LakeColumn:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import secrets
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
@@ -29,6 +28,7 @@ from metalayer.lake.values import (
     DataFile,
     FileList,
     LakeSettings,
+    Reader,
     StagedDeletes,
     StagedFile,
     StagedFiles,
@@ -38,9 +38,6 @@ from metalayer.lake.values import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Reader = Literal["auto", "extension", "files"]
-"""Who finds a table's rows: DuckLake's extension attached to the catalog, our own file lists, or the quicker one."""
 
 _EXTENSION_PAYS = 1_000_000
 """From how many rows in files with deletes on the extension is worth its start (0.25 s of CPU): it skips deleted rows
@@ -61,7 +58,7 @@ class _Shared:
     settings: LakeSettings
     at: int
     reader: Reader
-    attach: Callable[[duckdb.DuckDBPyConnection], None]
+    conninfo: str = field(repr=False)
     list_files: Callable[[TableName, int], FileList]
     lock: threading.Lock = field(default_factory=threading.Lock)
     attached: bool = False
@@ -83,11 +80,11 @@ class Session:
         at: int,
         reader: Reader,
         *,
-        attach: Callable[[duckdb.DuckDBPyConnection], None],
+        conninfo: str,
         list_files: Callable[[TableName, int], FileList],
     ) -> Session:
         """Start an engine for the lake at a snapshot; `Lake.session` calls it."""
-        return cls(engine.start(settings), _Shared(settings, at, reader, attach, list_files))
+        return cls(engine.start(settings), _Shared(settings, at, reader, conninfo, list_files))
 
     def __enter__(self) -> Self:
         return self
@@ -246,7 +243,7 @@ class Session:
             LakeError: the engine refuses, or a value does not fit its column.
         """
         settings = self._shared.settings
-        directory = table_directory(settings, schema.table)
+        directory = files.table_directory(settings, schema.table)
         directory.mkdir(parents=True, exist_ok=True)
         key = self._key()
         rows = self.query(files.copy_rows(settings, schema, select, str(directory), key))
@@ -319,7 +316,7 @@ class Session:
         shared = self._shared
         with shared.lock:
             if not shared.attached:
-                shared.attach(self._connection)
+                engine.attach(self._connection, CATALOG, shared.settings, shared.conninfo, shared.at)
                 shared.attached = True
 
     def _key(self) -> str | None:
@@ -335,17 +332,6 @@ def _less(file: DataFile, delete: StagedDeletes | None) -> DataFile:
     if delete is None:
         return file
     return replace(file, delete_path=delete.path, delete_key=delete.key, deleted=delete.rows)
-
-
-def table_path(table: TableName) -> str:
-    """Return a table's directory below its layer's: its name where that is harmless as a path."""
-    harmless = re.fullmatch(r"[A-Za-z0-9_]{1,100}", table.name)
-    return table.name if harmless else "t" + table.name.encode().hex()[:100]
-
-
-def table_directory(settings: LakeSettings, table: TableName) -> Path:
-    """Return where the files of a table lie."""
-    return Path(settings.data) / table.layer.value / table_path(table)
 
 
 def make_durable(path: str) -> None:

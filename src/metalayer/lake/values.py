@@ -11,13 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from metalayer.core.names import TableName
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct
 
 ANY_HEAD: Final = -1
 """As `TableChange.expected_head`: an append that holds whatever else was committed to the table before it."""
+
+
+Reader = Literal["auto", "extension", "files"]
+"""Who finds a table's rows: DuckLake's extension attached to the catalog, our own file lists, or the quicker one."""
 
 
 class CommitKind(StrEnum):
