@@ -272,6 +272,22 @@ def differing(workspace: Workspace, expected: Mapping[str, str]) -> list[str]:
     return found
 
 
+def missing(workspace: Workspace, wanted: Mapping[str, Counter[str]]) -> list[str]:
+    """Return which sources' newest rows are not what the files say (``wanted``: rows as their files write them)."""
+    state = workspace.lake.state()
+    found = []
+    with workspace.lake.session(state.snapshot, reader="files") as session:
+        for name, rows in wanted.items():
+            table = TableName(Layer.BRONZE, name)
+            columns = [c.name for c in state.tables[table].schema.public if not c.name.startswith("_")]
+            fields = ", ".join(f"coalesce({quote(column)}::VARCHAR, '')" for column in columns)
+            read = session.query(f"SELECT concat_ws(',', {fields}) FROM {_newest(workspace, session, table)}")
+            actual = Counter(text for (text,) in read)
+            if actual != rows:
+                found.append(f"{table} has {actual - rows} besides and lacks {rows - actual}")
+    return found
+
+
 _ROW_WORDS = {"_row_hash", "_failed", "_first_run", "_last_run"}
 
 

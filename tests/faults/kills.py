@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.ground import Ground, Tally, unlike
@@ -24,40 +25,77 @@ OFTEN = {Failpoint.LAKE_AFTER_FILE: 14, Failpoint.RUN_BEFORE_PUBLISH: 1, Failpoi
 """How often a run may reach a step, where that is not about four times."""
 
 
-def life(ground: Ground, warm: Warm, seed: int, trials: int, *, cli: bool = False) -> Tally:
-    """Kill one project ``trials`` times; with ``cli`` through the real command line and its own embedded server."""
-    tally, dice, world = Tally(), random.Random(f"life {seed}"), World(seed)
-    replay = f"python tests/faults/suite.py kills --seed {seed} --trials {trials}" + (" --cli" if cli else "")
-    root, twin = ground.project(f"life{seed}{'c' * cli}"), ground.project(f"twin{seed}{'c' * cli}")
-    database, quiet = None if cli else ground.database(), ground.database()
-    typical, killed = 0.6, 0
-    while killed < trials:
-        world.step()
-        world.write(root)
-        world.write(twin)
-        undisturbed = warm(Job(str(twin), quiet))
-        tally.blame(f"{replay}, step {world.number}, twin", [undisturbed.error] if undisturbed.state != "done" else [])
-        fault, after = _moment(dice, typical)
-        if cli:
-            died = _cli(root, fault, after)
+@dataclass
+class Life:
+    """One project on its way through faults, its twin beside it, and what was found."""
+
+    ground: Ground
+    warm: Warm
+    seed: int
+    cli: bool
+    twin: bool
+    replay: str
+    tally: Tally = field(default_factory=Tally)
+    typical: float = 0.5
+
+    def __post_init__(self) -> None:
+        name = f"{self.seed}{'c' * self.cli}"
+        self.dice, self.world = random.Random(f"life {self.seed}"), World(self.seed)
+        self.root, self.other = self.ground.project(f"life{name}"), self.ground.project(f"twin{name}")
+        self.database, self.quiet = None if self.cli else self.ground.database(), self.ground.database()
+
+    def blame(self, where: str, sentences: list[str]) -> None:
+        self.tally.blame(f"{self.replay}, step {self.world.number}, {where}", [text for text in sentences if text])
+
+    def kill(self) -> tuple[bool, str]:
+        """Run once and die somewhere on the way; the run may end before it comes there."""
+        fault, after = _moment(self.dice, self.typical)
+        if self.cli:
+            died = _cli(self.root, fault, after)
         else:
-            job = Job(str(root), database, fault=fault, kill_after=after)
-            died = warm(job)
+            died = self.warm(Job(str(self.root), self.database, fault=fault, kill_after=after))
+        words = fault or f"after {after:.3f} s"
         if died.killed:
-            killed += 1
-            tally.count(f"{'cli ' * cli}{(fault or 'at random').partition('=')[0]}")
+            self.tally.count(f"killed {'cli ' * self.cli}{(fault or 'at random').partition('=')[0]}")
         else:
-            tally.count("not reached")
-            typical = 0.8 * typical + 0.2 * died.seconds
-        if died.error:
-            tally.blame(f"{replay}, step {world.number}, {fault or after}", [died.error])
-        deep = 12 if killed == trials else 1 if world.number % 5 == 0 else 0
-        after_it = warm(Job(str(root), database, "check", thorough=deep))
-        problems = after_it.violations + ([after_it.error] if after_it.state != "done" else [])
-        tally.blame(f"{replay}, step {world.number}, {fault or after}", problems)
-    mine, other = (warm(Job(str(place), base, "contents")) for place, base in ((root, database), (twin, quiet)))
-    tally.blame(replay, [text for text in (mine.error, other.error) if text] + unlike(mine.contents, other.contents))
-    return tally
+            self.tally.count("ended before")
+            self.typical = 0.8 * self.typical + 0.2 * min(died.seconds, 2.0)
+        self.blame(words, [died.error])
+        return died.killed, words
+
+    def trial(self, last: int) -> int:
+        """Let files arrive, kill up to three runs in a row, then run in peace and check; return how many died."""
+        self.world.step()
+        self.world.write(self.root)
+        if self.twin:
+            self.world.write(self.other)
+            undisturbed = self.warm(Job(str(self.other), self.quiet))
+            self.blame("twin", [undisturbed.error])
+        wanted = min(self.dice.choice((1, 1, 2, 3)), last)
+        kills = [self.kill() for _ in range(wanted)]
+        died = sum(killed for killed, _ in kills)
+        deep = 12 if died == last else 1 if self.world.number % 6 == 0 else 0
+        job = Job(str(self.root), self.database, "check", thorough=deep, seed=self.seed, step=self.world.number)
+        after = self.warm(job)
+        self.blame(" then ".join(words for _, words in kills), [*after.violations, after.error])
+        return died
+
+    def compare(self) -> None:
+        """Compare the project with its twin."""
+        mine = self.warm(Job(str(self.root), self.database, "contents"))
+        other = self.warm(Job(str(self.other), self.quiet, "contents"))
+        self.blame("at the end", [mine.error, other.error, *unlike(mine.contents, other.contents)])
+
+
+def life(ground: Ground, warm: Warm, seed: int, trials: int, *, cli: bool = False, twin: bool = True) -> Tally:
+    """Kill runs of one project until ``trials`` have died; ``cli``: of the command line on its embedded server."""
+    replay = f"python tests/faults/suite.py kills --seed {seed} --trials {trials}" + (" --cli" if cli else "")
+    one, died = Life(ground, warm, seed, cli, twin, replay), 0
+    while died < trials:
+        died += one.trial(trials - died)
+    if twin:
+        one.compare()
+    return one.tally
 
 
 def _moment(dice: random.Random, typical: float) -> tuple[str | None, float | None]:
@@ -110,7 +148,7 @@ def maintenance(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
         killed += died.killed
         tally.count(f"maintain {(fault or 'at random').partition('=')[0]}" if died.killed else "not reached")
         deep = 12 if killed == trials else 0
-        after_it = warm(Job(str(root), database, "check", thorough=deep))
+        after_it = warm(Job(str(root), database, "check", thorough=deep, seed=seed, step=world.number))
         problems = after_it.violations + ([after_it.error] if after_it.state != "done" else [])
         again = warm(Job(str(root), database, "maintain")) if dice.random() < 0.5 else None
         if again is not None:

@@ -34,7 +34,8 @@ class Job:
         verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker) or ``contents``.
         fault: what METALAYER_FAILPOINT would say.
         kill_after: seconds after which the child is killed.
-        thorough: how deep the checker looks.
+        thorough: at how many snapshots the checker compares both readers.
+        seed: of the world whose files lie there; ``step`` is how far it is.
     """
 
     root: str
@@ -43,6 +44,8 @@ class Job:
     fault: str | None = None
     kill_after: float | None = None
     thorough: int = 0
+    seed: int = 0
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def work(job: Job) -> dict[str, Any]:
                 result = workspace.run(report=False)
                 found = invariants.check(workspace, snapshots=job.thorough)
                 found += invariants.differing(workspace, world.EXPECTED)
+                found += invariants.missing(workspace, world.World.at(job.seed, job.step).rows_that_count)
                 return {"state": result.state.value, "error": _failures(result), "violations": found}
             case _:
                 return {"contents": invariants.contents(workspace)}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 FILES = {
-    "metalayer.yml": "name: faults\nversion: 1\nenvironments:\n  dev: {}\n",
+    "metalayer.yml": "name: faults\nversion: 1\nenvironments:\n  dev: {threads: 1}\n",
     "bronze/orders.yml": """
 type: csv
 path: data/orders/*.csv
@@ -119,6 +120,14 @@ class World:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)
     rows: int = 0
 
+    @classmethod
+    def at(cls, seed: int, number: int) -> World:
+        """Return the world of a seed as it is after some steps."""
+        world = cls(seed)
+        for _ in range(number):
+            world.step()
+        return world
+
     def step(self) -> None:
         """Let new, changed, copied, broken and mended files arrive."""
         self.number += 1
@@ -149,6 +158,19 @@ class World:
             new.write_text(text, "utf-8")
             os.utime(new, ns=(stamp, stamp))
             new.replace(path)
+
+    @property
+    def rows_that_count(self) -> dict[str, Counter[str]]:
+        """Return what each source's newest rows have to be, as their files write them: each content once."""
+        found: dict[str, Counter[str]] = {kind: Counter() for kind in _HEADERS}
+        for kind, text in {(name.split("/")[0], text) for name, (text, _) in self.files.items()}:
+            header, *lines = text.splitlines()
+            if header != _HEADERS[kind]:
+                continue
+            split = [line.split(",") for line in lines]
+            fitting = [cells for cells in split if len(cells) == header.count(",") + 1 and cells[0]]
+            found[kind].update(",".join(cells).replace("twelve", "") for cells in fitting)
+        return found
 
     def _new(self, kind: str, dice: random.Random) -> None:
         name = f"{kind}/{kind[0]}{self.number:04}.csv"
