@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from metalayer.build.checks import Judgement, Subject, flagged, judge
+from metalayer.build.checks import Judgement, Subject, flagged, judge, statistics_of
 from metalayer.core.check import Check, Outcome, Verdict
 from metalayer.core.errors import BuildError
 from metalayer.core.names import TableName, quote
@@ -112,7 +112,8 @@ def clean(
                 )
             )
             rows = f"({collapse(rows, columns, key, order_by)})"
-    judgement: Judgement = judge(checks, replace(subject, rows=rows), session.query)
+    known = {} if collapsed else statistics_of(files)
+    judgement: Judgement = judge(checks, replace(subject, rows=rows, statistics=known), session.query)
     if judgement.blocked:
         raise CheckBlockedError(table, judgement.verdicts)
     bad, quarantined = None, 0
