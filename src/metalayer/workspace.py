@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from metalayer.build.context import RunContext, new_id
 from metalayer.core.errors import MetaLayerError, UsageError
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.model import Ingest, Model
-from metalayer.core.names import TableName, literal, physical, quote
+from metalayer.core.names import Layer, TableName, literal, physical, quote
 from metalayer.core.project import Project
 from metalayer.core.run import Plan, RunResult, State
 from metalayer.core.schema import Schema
@@ -31,6 +31,7 @@ from metalayer.orchestration.plan import plan as decide
 from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
+    from metalayer.core.draft import SourceDraft
     from metalayer.core.lineage import Graph
     from metalayer.core.source import Source
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
@@ -459,6 +460,50 @@ def load_project(root: str | os.PathLike[str]) -> Project:
     from metalayer.sources import registered  # noqa: PLC0415
 
     return load_remembered(os.fspath(root), sources=registered(), version=_version())
+
+
+@dataclass(frozen=True, slots=True)
+class AddedSource:
+    """A source that was added: what it is declared as, and the files that were written, relative to the project."""
+
+    draft: SourceDraft
+    files: tuple[str, ...]
+
+
+def add_source(
+    root: str | os.PathLike[str],
+    name: str,
+    paths: Sequence[str],
+    *,
+    type_name: str | None = None,
+    overwrite: bool = False,
+) -> AddedSource:
+    """Look at files once and write down what they are: ``bronze/NAME.yml``, and a draft of ``silver/NAME.sql``.
+
+    A model that is declared already is kept; no database is needed.
+
+    Args:
+        root: the project's directory.
+        name: the name of the tables.
+        paths: files, directories and patterns, relative to the project.
+        type_name: the type of the source, where the files' names do not tell.
+        overwrite: whether a declaration of the source that is there is written anew.
+
+    Raises:
+        ProjectError: the declarations hold mistakes.
+        UsageError: no file is found, the name cannot be, or the table is declared already.
+    """
+    from metalayer.lake.scratch import scratch  # noqa: PLC0415 - the engine is imported when it is needed
+    from metalayer.project import scaffold  # noqa: PLC0415 - as above
+    from metalayer.sources.drafting import draft_model, draft_source  # noqa: PLC0415 - as above
+
+    project = load_project(root)
+    table = scaffold.source_table(project, name, overwrite=overwrite)
+    silver = TableName(Layer.SILVER, name)
+    with scratch() as engine:
+        source = draft_source(table, paths, project.root, engine, type_name)
+        model = None if silver in project.models else draft_model(silver, source, project.root, engine)
+    return AddedSource(source, scaffold.add_source(project.root, source, model, overwrite=overwrite))
 
 
 def _now() -> datetime:

@@ -220,6 +220,29 @@ def test_sources(ran: Metalayer) -> None:
     assert "bronze.orders" in ran("source", "list").out
 
 
+def test_a_source_is_added(metalayer: Metalayer) -> None:
+    path = metalayer.directory / "my" / "data" / "orders" / "1.csv"
+    held("init", metalayer("init", "my", "-o", "json").json)
+    path.parent.mkdir(parents=True)
+    path.write_text(ORDERS, "utf-8")
+    add = ("-C", "my", "source", "add", "orders")
+    answer = held("source add", metalayer(*add, "data/orders/*.csv", "-o", "json").json)
+    assert (answer["table"], answer["type"]) == ("bronze.orders", "csv")
+    assert answer["files"] == ["bronze/orders.yml", "silver/orders.sql"]
+    assert [column["name"] for column in answer["columns"]] == ["order_id", "customer", "amount", "ordered_at"]
+
+    assert "--force" in metalayer(*add, "data", code=2).err
+    model = metalayer.directory / "my" / "silver" / "orders.sql"
+    model.write_text(model.read_text("utf-8") + "-- mine\n", "utf-8")
+    again = metalayer(*add, "data/orders/*.csv", "--force", "-o", "json").json
+    assert held("source add", again)["files"] == ["bronze/orders.yml"]
+    assert model.read_text("utf-8").endswith("-- mine\n")
+
+    assert "No file" in metalayer("-C", "my", "source", "add", "more", "nothing*.csv", code=2).err
+    assert "order_lines" in metalayer("-C", "my", "source", "add", "Order Lines", "data", code=2).err
+    assert "is a project already" in metalayer("init", "my", code=2).err
+
+
 def test_care(project: Metalayer) -> None:
     project("run")
     held("admin maintain", project("admin", "maintain", "-o", "json").json)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from metalayer.core.draft import ModelDraft, SourceDraft
 from metalayer.core.errors import UsageError
+from metalayer.core.names import COMPANIONS, Layer, TableName
+from metalayer.core.project import Project
 from metalayer.project.layout import SETTINGS_FILE
 
 SCHEMA_DIRECTORY = Path(__file__).with_name("schemas")
@@ -92,8 +94,44 @@ def init(directory: str, name: str | None = None) -> tuple[str, ...]:
     return _write(root, files)
 
 
-def add_source(root: str, source: SourceDraft, model: ModelDraft | None = None) -> tuple[str, ...]:
+def source_table(project: Project, name: str, *, overwrite: bool = False) -> TableName:
+    """Return the table of bronze that a source of a name would fill.
+
+    Raises:
+        UsageError: no table can have the name, or it is declared already; ``overwrite`` lets its own file be one that
+            is written anew.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.endswith(COMPANIONS):
+        better = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        raise UsageError(
+            f"A table cannot be named '{name}'.",
+            hint=f"Use small letters, digits and _, a letter first{f': {better}' if better[:1].isalpha() else ''}.",
+        )
+    table = TableName(Layer.BRONZE, name)
+    declared = project.models.get(table)
+    if declared is None:
+        return table
+    own = declared.location.path == f"{table.layer}/{table.name}.yml"
+    if not (own and overwrite):
+        raise UsageError(
+            f"{table} is declared already, in {declared.location.path}.",
+            hint="Give the source another name, or say --force to write the file anew."
+            if own
+            else "Give the source another name, or remove that file.",
+        )
+    return table
+
+
+def add_source(
+    root: str, source: SourceDraft, model: ModelDraft | None = None, *, overwrite: bool = False
+) -> tuple[str, ...]:
     """Write the declaration of a drafted source and, if there is one, of the model over it.
+
+    Args:
+        root: the project's.
+        source: the drafted source.
+        model: the drafted model over it.
+        overwrite: whether files that are there are written anew.
 
     Returns:
         The files written, relative to the project's root.
@@ -107,13 +145,13 @@ def add_source(root: str, source: SourceDraft, model: ModelDraft | None = None) 
     files = {f"{table.layer}/{table.name}.yml": source_file(source.model, heading=source.heading, notes=source.notes)}
     if model is not None:
         files[f"{model.name.layer}/{model.name.name}.sql"] = model_file(drafted(model), heading=model.heading)
-    return _write(Path(root), files)
+    return _write(Path(root), files, overwrite=overwrite)
 
 
-def _write(root: Path, files: Mapping[str, str]) -> tuple[str, ...]:
-    """Write files where none of them is."""
+def _write(root: Path, files: Mapping[str, str], *, overwrite: bool = False) -> tuple[str, ...]:
+    """Write files where none of them is, or where they may be overwritten."""
     there = [path for path in files if (root / path).exists()]
-    if there:
+    if there and not overwrite:
         raise UsageError(
             f"{root} holds files that would be overwritten: {', '.join(there)}.",
             hint="Move them away, or choose another directory or name.",
@@ -122,7 +160,8 @@ def _write(root: Path, files: Mapping[str, str]) -> tuple[str, ...]:
         for path, text in files.items():
             target = root / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("x", encoding="utf-8") as file:  # never over what somebody wrote meanwhile
+            # "x" never writes over what somebody wrote meanwhile.
+            with target.open("w" if overwrite else "x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         raise UsageError(

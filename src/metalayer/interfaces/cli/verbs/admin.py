@@ -15,7 +15,8 @@ command = Noun(name="admin", help="Care of an environment.")
 def maintain(call: Call) -> None:
     """Merge small files, remove what nothing needs.
 
-    Snapshots older than the environment's `keep` are forgotten, and files that no snapshot needs are removed. What a kept snapshot says never changes. The exit code is 1 where a file that is needed is missing.
+    Snapshots older than the environment's `keep` are forgotten, and files that no snapshot needs are removed. What
+    a kept snapshot says never changes. The exit code is 1 where a file that is needed is missing.
     """
     with call.open() as workspace:
         call.confirm("merge files and forget old snapshots")

@@ -25,7 +25,8 @@ DIRECTORY = "metalayer-demo"
 def command(call: Call, place: str) -> None:
     """Copy the example shop into DIR and run it three times.
 
-    DIR is metalayer-demo where none is named. First 30 days of a shop's invoices are loaded, then nothing is new, then the next days' files come in.
+    DIR is metalayer-demo where none is named. First 30 days of a shop's invoices are loaded, then nothing is new,
+    then the next days' files come in.
     """
     root = Path(call.directory, place)
     _copy(root)

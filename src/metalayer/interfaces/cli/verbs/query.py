@@ -39,8 +39,9 @@ SHOWN = 1000
 def command(call: Call, sql: str | None, file: str | None, at: str | None, limit: int | None) -> None:
     """Answer one SELECT over the project's tables.
 
-    Tables are named layer.table. The query is the argument, a file, or standard input. `-o json` prints one array of objects, `-o csv` a header and
-    lines; both print all rows. A terminal shows 1000 unless --limit says otherwise.
+    Tables are named layer.table. The query is the argument, a file, or standard input. `-o json` prints one array
+    of objects, `-o csv` a header and lines; both print all rows. A terminal shows 1000 unless --limit says
+    otherwise.
     """
     text = _text(sql, file)
     on_terminal = call.output is Output.TEXT and sys.stdout.isatty() and limit is None

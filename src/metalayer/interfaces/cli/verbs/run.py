@@ -18,8 +18,9 @@ from metalayer.interfaces.cli.summary import run_lines
 def command(call: Call, select: str | None, *, full_refresh: bool) -> None:
     """Load what is new and publish what follows from it.
 
-    Only what changed is worked on, and rows are checked before anybody sees them. What fails stays out together with what is downstream of it, the rest is published,
-    and the exit code is 1. The last line is the path of the run's report.
+    Only what changed is worked on, and rows are checked before anybody sees them. What fails stays out together
+    with what is downstream of it, the rest is published, and the exit code is 1. The last line is the path of the
+    run's report.
     """
     with Progress.on_stderr() as progress, call.open(None if call.json else progress) as workspace:
         call.confirm("load sources and publish tables")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections import Counter
+from pathlib import Path
 
 import click
 
@@ -11,11 +14,66 @@ from metalayer.core.model import Ingest
 from metalayer.core.names import TableName
 from metalayer.core.project import Project
 from metalayer.interfaces.cli.options import Call, Noun, verb
-from metalayer.interfaces.cli.printing import print_json, say
+from metalayer.interfaces.cli.printing import note, print_json, say
 from metalayer.interfaces.cli.tables import Label, screen_width, table
 from metalayer.interfaces.cli.values import visible
 
 command = Noun(name="source", help="Places outside that rows come from.")
+
+
+@verb(
+    "add",
+    examples=("metalayer source add orders 'exports/orders/*.csv'", "metalayer source add events data/ --type jsonl"),
+)
+@click.argument("name")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--type", "type_name", metavar="TYPE", help="csv, tsv, json, jsonl or parquet. [default: by the names]")
+@click.option("--force", is_flag=True, help="Write bronze/NAME.yml anew; a model that is there is kept.")
+def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *, force: bool) -> None:
+    """Look at files once and declare them as a source.
+
+    bronze/NAME.yml pins how they are written, their columns and types; silver/NAME.sql is a first clean table, with the
+    key and the checks that the data suggests. Both are yours to change. Quote patterns, so that files which come later
+    are found too. A path is looked for in the project, then where you are.
+    """
+    from metalayer.workspace import add_source  # noqa: PLC0415 - start-up is a feature
+
+    declared = [_declared(path, call.directory) for path in paths]
+    added = add_source(call.directory, name, declared, type_name=type_name, overwrite=force)
+    model = added.draft.model
+    type_ = model.query.type if isinstance(model.query, Ingest) else ""
+    notes = [*added.draft.heading, *(f"{column}: {text}" for column, text in added.draft.notes.items())]
+    if len(paths) > 1 and not force:
+        notes.append("Files are named one by one: quote a pattern ('data/*.csv') if more will come.")
+    if call.json:
+        columns = [{"name": column.name, "type": str(column.type)} for column in model.columns]
+        print_json(
+            {"table": str(model.name), "type": type_, "files": list(added.files), "columns": columns, "notes": notes}
+        )
+        return
+    for path in added.files:
+        say(os.path.normpath(Path(call.directory, path)))
+    for line in table(
+        ("column", "type"), [(column.name, str(column.type)) for column in model.columns], width=screen_width()
+    ):
+        say(line)
+    for text in notes:
+        note(visible(text))
+    here = "" if call.directory == "." else f" -C {shlex.quote(call.directory)}"
+    note(f"Next: look at the files, then metalayer{here} run")
+
+
+def _declared(path: str, directory: str) -> str:
+    """Return a path as the project's file is to say it: relative to the project, where it lies there or beside it."""
+    given = Path(path).expanduser()
+    if given.is_absolute() or _is_there(Path(directory), path) or not _is_there(Path(), path):
+        return path
+    return os.path.relpath(given, directory)
+
+
+def _is_there(start: Path, pattern: str) -> bool:
+    """Tell whether a file, a directory or a pattern leads to something."""
+    return (start / pattern).exists() or any(True for _ in start.glob(pattern))
 
 
 @verb("list", examples=("metalayer source list",))
@@ -106,5 +164,5 @@ def named(project: Project, name: str) -> list[TableName]:
     return found
 
 
-for _verb in (list_sources, check):
+for _verb in (add, list_sources, check):
     command.add_command(_verb)
