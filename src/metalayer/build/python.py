@@ -30,10 +30,7 @@ def call(model: Model, query: PythonQuery, session: Session, relations: Relation
     try:
         module = _import(query.path, f"metalayer_model_{model.name.layer}_{model.name.name}")
         function = getattr(module, query.function)
-        arguments = {
-            name: session.relation(secure(f"SELECT * FROM {_table(name)}", OWNER, relations))
-            for name in inspect.signature(function).parameters
-        }
+        arguments = {name: _input(name, session, relations) for name in inspect.signature(function).parameters}
         result = function(**arguments)
     except BuildError:
         raise
@@ -49,9 +46,13 @@ def call(model: Model, query: PythonQuery, session: Session, relations: Relation
     return quote(view)
 
 
-def _table(parameter: str) -> str:
+def _input(parameter: str, session: Session, relations: Relations) -> object:
+    """Return the relation that a parameter names (``silver__orders`` is ``silver.orders``)."""
     layer, _, name = parameter.partition("__")
-    return str(TableName.parse(f"{layer}.{name}"))
+    table = TableName.parse(f"{layer}.{name}")
+    view = f"input {table}"
+    session.query(f"CREATE OR REPLACE TEMP VIEW {quote(view)} AS {secure(f'SELECT * FROM {table}', OWNER, relations)}")
+    return session.relation(view)
 
 
 def _import(path: str, name: str) -> ModuleType:
