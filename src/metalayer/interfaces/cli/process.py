@@ -19,6 +19,7 @@ import click
 from metalayer.core.errors import MetaLayerError, ProjectError, UsageError
 from metalayer.interfaces.cli.application import PROGRAM, application
 from metalayer.interfaces.cli.options import call_of
+from metalayer.interfaces.cli.values import visible
 
 FAILPOINT = "METALAYER_FAILPOINT"
 DEBUG = "METALAYER_DEBUG"
@@ -95,7 +96,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _tell(context: click.Context | None, word: str, text: str) -> None:
     color = None if context is None else context.color
-    click.echo(f"{click.style(f'{word}:', fg='red', bold=True)} {text}", err=True, color=color)
+    shown = "\n".join(map(visible, text.split("\n")))
+    click.echo(f"{click.style(f'{word}:', fg='red', bold=True)} {shown}", err=True, color=color)
 
 
 def _tell_unforeseen(context: click.Context | None, arguments: Sequence[str], error: Exception) -> int:

@@ -123,8 +123,8 @@ which kind they are (`validate` prints its mistakes as JSON).
 
 Values of rows: integers and decimals are numbers with all their digits (read them with a parser that keeps them where
 53 bits do not suffice), NaN and the infinities are null, dates, times and moments are ISO 8601 text, intervals are
-ISO 8601 durations, bytes are base64 text, UUIDs and values of type JSON are text, lists are arrays, structs and
-maps are objects.
+ISO 8601 durations (a month counts as 30 days), bytes are base64 text, UUIDs and values of type JSON are text, lists are
+arrays, structs and maps are objects.
 """
     parts = [head]
     first: dict[int, str] = {}
