@@ -70,6 +70,8 @@ class Batch:
         already: parts whose content was loaded before under another name: they are recorded, not loaded again.
         touched: parts whose content is what was loaded, only their positions move: nothing is superseded.
         already_rows: records that the reader met and skipped because they were loaded before (counted in ``read``).
+        alternatives: other readings of the same parts, for the case that the engine refuses this one: each part alone,
+            or one part record by record; empty where there is none, and a part that fails then is set aside.
         drift: what differs from the declaration, as sentences ("new column 'discount' (double)").
     """
 
@@ -83,6 +85,7 @@ class Batch:
     already: tuple[SetAside, ...] = ()
     touched: tuple[SetAside, ...] = ()
     already_rows: int = 0
+    alternatives: tuple[Batch, ...] = ()
     drift: tuple[str, ...] = ()
 
 
@@ -132,7 +135,11 @@ class Source(Protocol):
         ...
 
     def split(self, batch: Batch) -> Iterator[Batch]:
-        """Yield the batch's parts one by one: the engine could not read them together, and finds the culprit so."""
+        """Yield smaller batches of the same parts, or one part in a more careful reading; nothing where there is none.
+
+        Asked where the engine could not read a batch: so the culprit is found. A part of which no other reading is
+        left is set aside.
+        """
         ...
 
     def acknowledge(self, cursor: Cursor) -> None:

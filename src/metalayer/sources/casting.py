@@ -15,7 +15,9 @@ _INTEGERS = frozenset(
     {f"{sign}{size}int" for sign in ("", "u") for size in ("tiny", "small", "big", "huge")} | {"integer", "uinteger"}
 )
 _FRACTIONS = frozenset({"real", "double"})
+_NUMBERS = _INTEGERS | _FRACTIONS | {"decimal"}
 _NAIVE = frozenset({"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"})
+_MIDNIGHT = r"\s*[+-]?\d{1,6}[-/ \\]\d{1,2}[-/ \\]\d{1,2}([ T]00:00(:00(\.0+)?)?)?\s*"
 _SHIFTED = r":\d\d(?:[.,]\d+)?\s*[+-](?:0[1-9]|[1-9]\d|00:?(?:0[1-9]|[1-9]\d))"
 _OFFSET = r":\d\d(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)\s*$"
 
@@ -27,25 +29,44 @@ def is_text(type_: DataType) -> bool:
 
 def cast(text: str, type_: DataType, writing: Writing) -> str:
     """Return SQL that reads the text expression ``text`` as a type: NULL where it does not fit, or not exactly."""
-    if not isinstance(type_, Scalar):
-        return f"TRY_CAST({text} AS {type_})"
-    name = type_.name
-    if name == "varchar":
+    value = engine_cast(text, type_, writing)
+    return exact(value, text, type_, writing)
+
+
+def engine_cast(text: str, type_: DataType, writing: Writing) -> str:
+    """Return the engine's own cast of a text, NULL where there is none."""
+    if is_text(type_):
         return text
-    if name in _INTEGERS or name == "decimal":
-        return _exact_number(_plain_number(text, writing), type_)
-    if name in _FRACTIONS:
-        value = f"TRY_CAST({_plain_number(text, writing)} AS {type_})"
-        return f"CASE WHEN isfinite({value}) OR regexp_matches({text}, '(?i)(inf|nan)') THEN {value} END"
-    if name == "date":
-        return _date(text, writing)
-    if name in _NAIVE:
-        return _timestamp(text, type_, writing)
+    name = type_.name if isinstance(type_, Scalar) else ""
+    if name in _NUMBERS:
+        return f"TRY_CAST({_plain_number(text, writing)} AS {type_})"
+    if name == "date" and writing.date:
+        return f"CAST(try_strptime({text}, {literal(writing.date)}) AS date)"
+    if name in _NAIVE and writing.timestamp:
+        # A form with an offset yields an instant: its UTC time is what a type without an offset can hold of it.
+        return f"TRY_CAST(try_strptime({text}, {literal(writing.timestamp)}) AS {type_})"
     if name == "timestamptz":
         return _instant(text, writing)
-    if name == "time":
-        return f"CASE WHEN regexp_full_match({text}, '[^+Zz-]*') THEN TRY_CAST({text} AS time) END"
     return f"TRY_CAST({text} AS {type_})"
+
+
+def exact(value: str, text: str, type_: DataType, writing: Writing) -> str:
+    """Return ``value``, which is `engine_cast` of ``text``, where nothing was lost on the way, and NULL elsewhere."""
+    name = type_.name if isinstance(type_, Scalar) else ""
+    test = ""
+    if name in _FRACTIONS:
+        test = f"isfinite({value}) OR regexp_matches({text}, '(?i)(inf|nan)')"
+    elif name in _NUMBERS:
+        # 12.0 is 12, but 1.7 is not 2, and 0x1F is no number.
+        test = f"CAST({value} AS double) = TRY_CAST({_plain_number(text, writing)} AS double)"
+    elif name == "date" and not writing.date:
+        test = f"{text} LIKE '____-__-__' OR regexp_full_match({text}, {literal(_MIDNIGHT)})"
+    elif name in _NAIVE and not writing.timestamp:
+        # An offset of zero is the UTC that a type without an offset means; any other would be lost without a word.
+        test = f"{text} LIKE '____-__-_____:__:__' OR NOT regexp_matches({text}, {literal(_SHIFTED)})"
+    elif name == "time":
+        test = f"regexp_full_match({text}, '[^+Zz-]*')"
+    return f"CASE WHEN {test} THEN {value} END" if test else value
 
 
 def _plain_number(text: str, writing: Writing) -> str:
@@ -70,31 +91,6 @@ def _plain_number(text: str, writing: Writing) -> str:
 
 def _escaped(sign: str) -> str:
     return "\\" + sign if not sign.isalnum() and sign.isascii() else sign
-
-
-def _exact_number(text: str, type_: Scalar) -> str:
-    """Return the number if reading the text as a fraction gives the same: 12.0 is 12, but 1.7 is not 2."""
-    value = f"TRY_CAST({text} AS {type_})"
-    return f"CASE WHEN CAST({value} AS double) = TRY_CAST({text} AS double) THEN {value} END"
-
-
-def _date(text: str, writing: Writing) -> str:
-    if writing.date:
-        return f"CAST(try_strptime({text}, {literal(writing.date)}) AS date)"
-    value = f"TRY_CAST({text} AS date)"
-    midnight = r"\s*[+-]?\d{1,6}([-/ \\])\d{1,2}[-/ \\]\d{1,2}([ T]00:00(:00(\.0+)?)?)?\s*"
-    return f"CASE WHEN CAST({value} AS varchar) = {text} OR regexp_full_match({text}, {literal(midnight)}) THEN {value} END"
-
-
-def _timestamp(text: str, type_: Scalar, writing: Writing) -> str:
-    if writing.timestamp:
-        # A form with an offset yields an instant: its UTC time is what a type without an offset can hold of it.
-        value = f"try_strptime({text}, {literal(writing.timestamp)})"
-        return f"TRY_CAST({value} AS {type_})"
-    # An offset of zero is the UTC that a type without an offset means; any other would be lost without a word.
-    value = f"TRY_CAST({text} AS {type_})"
-    shifted = f"regexp_matches({text}, {literal(_SHIFTED)})"
-    return f"CASE WHEN strlen({text}) <= 16 OR NOT {shifted} THEN {value} END"
 
 
 def _instant(text: str, writing: Writing) -> str:

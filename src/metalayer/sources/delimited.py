@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import VARCHAR, Column, DataType
-from metalayer.sources.casting import cast, is_text
+from metalayer.sources.casting import engine_cast, exact, is_text
 from metalayer.sources.dialect import TextDialect, engine_encoding
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import engine_path
@@ -98,7 +98,7 @@ def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -
 
     ``counter`` is a sequence that counts the records as they leave the reader, apart from all that comes after.
     """
-    typed, names, rescued = [], [], []
+    casts, tests, names, rescued = [], [], [], []
     for number, item in enumerate(file.fields):
         if item.place is None:
             names.append(f"CAST(NULL AS {item.type}) AS {quote(item.name)}")
@@ -107,15 +107,18 @@ def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -
         if is_text(item.type):
             names.append(f"{text} AS {quote(item.name)}")
             continue
-        typed.append(f"{cast(text, item.type, dialect)} AS t{number}")
+        casts.append(f"{engine_cast(text, item.type, dialect)} AS v{number}")
+        tests.append(f"{exact(f'v{number}', text, item.type, dialect)} AS t{number}")
         names.append(f"t{number} AS {quote(item.name)}")
         rescued.append((item.name, text, f"({text} IS NOT NULL AND t{number} IS NULL)"))
     rescued += [(label, quote(f"c{place}"), f"{quote(f'c{place}')} IS NOT NULL") for label, place in file.extras]
     position = f"row_number() OVER () + ({file.passed} + 0 * nextval({literal(counter)})) AS _position"
+    # Three steps, because the engine would cast twice what stands twice in one of them.
     return (
         f"SELECT {', '.join([*names, '_position', rescue(rescued)])}\n"
-        f"FROM (SELECT {', '.join(['*', *typed, position])}\n"
-        f"FROM {scan(file, dialect, delimiter)})"
+        f"FROM (SELECT {', '.join(['*', *tests, position])}\n"
+        f"FROM (SELECT {', '.join(['*', *casts])}\n"
+        f"FROM {scan(file, dialect, delimiter)}))"
     )
 
 
@@ -125,16 +128,23 @@ def nothing(fields: Sequence[Field]) -> str:
     return f"SELECT {', '.join([*nulls, 'CAST(NULL AS bigint) AS _position', rescue(())])} WHERE false"
 
 
-def rescue(items: Sequence[tuple[str, str, str]]) -> str:
-    """Return ``_rescued``: a JSON object of what did not fit; each item is a name, a text and when to keep it."""
-    if not items:
-        return "CAST(NULL AS json) AS _rescued"
-    any_of = " OR ".join(condition for _, _, condition in items)
-    members = ", ".join(
+def rescue(items: Sequence[tuple[str, str, str]], extra: tuple[str, str] | None = None) -> str:
+    """Return ``_rescued``: a JSON object of what did not fit; each item is a name, a text and when to keep it.
+
+    ``extra`` are members that are JSON already, and when there are such.
+    """
+    conditions = [condition for _, _, condition in items]
+    members = [
         f"CASE WHEN {condition} THEN {literal(json.dumps(name, ensure_ascii=False) + ':')} || to_json({text}) END"
         for name, text, condition in items
-    )
-    return f"CASE WHEN {any_of} THEN CAST('{{' || concat_ws(',', {members}) || '}}' AS json) END AS _rescued"
+    ]
+    if extra is not None:
+        members.append(extra[0])
+        conditions.append(extra[1])
+    if not items and extra is None:
+        return "CAST(NULL AS json) AS _rescued"
+    kept = f"CAST('{{' || concat_ws(',', {', '.join(members)}) || '}}' AS json)"
+    return f"CASE WHEN {' OR '.join(conditions)} THEN {kept} END AS _rescued"
 
 
 def prepare(counters: Sequence[str]) -> tuple[str, ...]:
@@ -173,16 +183,23 @@ def rejects(parts: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def read(parts: Sequence[tuple[str, str, str]]) -> str:
-    """Return the SELECT of what the reader counted; ``parts`` are a part's name, its file's path and its counter."""
+def read(parts: Sequence[tuple[str, str, str]], *, rejected: bool) -> str:
+    """Return the SELECT of what the reader counted.
+
+    Args:
+        parts: a part's name, its file's path and its counter.
+        rejected: whether the engine kept lines that it rejected; they passed no counter.
+    """
     values = ", ".join(f"({literal(name)}, {literal(counter)})" for name, _, counter in parts)
-    lost = rejects([(name, path) for name, path, _ in parts])
-    return (
-        f"SELECT parts.name, coalesce(any_value(last_value), 0) + count(lost.line)\n"
-        f"FROM (VALUES {values}) AS parts(name, counter)\n"
-        "LEFT JOIN duckdb_sequences() AS counted ON counted.sequence_name = parts.counter AND counted.temporary\n"
-        f"LEFT JOIN ({lost}) AS lost ON lost._source = parts.name GROUP BY parts.name"
+    counted = (
+        f"SELECT parts.name, coalesce(last_value, 0) AS records FROM (VALUES {values}) AS parts(name, counter)\n"
+        "LEFT JOIN duckdb_sequences() AS counted ON counted.sequence_name = parts.counter AND counted.temporary"
     )
+    if not rejected:
+        return counted
+    lost = rejects([(name, path) for name, path, _ in parts])
+    kept = f"SELECT _source, count(*) AS records FROM ({lost}) GROUP BY _source"
+    return f"SELECT name, CAST(sum(records) AS bigint) FROM ({counted}\nUNION ALL\n{kept}) GROUP BY name"
 
 
 def columns_of(fields: Sequence[Column], places: Sequence[int | None]) -> tuple[Field, ...]:

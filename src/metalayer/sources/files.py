@@ -7,83 +7,21 @@ SQL; the engine reads the rows. Nothing here writes, moves or deletes a file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metalayer.core.errors import SourceError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType
-from metalayer.sources import delimited
-from metalayer.sources.dialect import JsonDialect, TextDialect
-from metalayer.sources.header import read_header
-from metalayer.sources.inference import infer
+from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.listing import Found, digest, find
 from metalayer.sources.matching import Match, match
-from metalayer.sources.naming import column_names, labels
+from metalayer.sources.naming import column_names
+from metalayer.sources.reading import ShapedFile, look, new_types, rows, statements
 
 BATCH_BYTES = 256 * 1024 * 1024
 BATCH_FILES = 500
-
-
-class Format(Enum):
-    """The formats of files: a closed set. The value is the delimiter that the format implies, where it has one."""
-
-    CSV = ","
-    TSV = "\t"
-    JSON = "json"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-
-_SUFFIXES: Mapping[Format, tuple[str, ...]] = {
-    Format.CSV: (".csv", ".csv.gz", ".csv.zst"),
-    Format.TSV: (".tsv", ".tab", ".tsv.gz", ".tsv.zst"),
-    Format.JSON: (".json", ".json.gz", ".json.zst"),
-    Format.JSONL: (".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.zst", ".ndjson.gz", ".ndjson.zst"),
-    Format.PARQUET: (".parquet", ".pq"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TextOptions:
-    """What a declaration says of delimited files.
-
-    Attributes:
-        path: files, directories and globs, relative to the project.
-        dialect: how the files are written.
-    """
-
-    path: tuple[str, ...]
-    dialect: TextDialect = field(default_factory=TextDialect)
-
-
-@dataclass(frozen=True, slots=True)
-class JsonOptions:
-    """What a declaration says of JSON files.
-
-    Attributes:
-        path: files, directories and globs, relative to the project.
-        dialect: how values inside are written.
-    """
-
-    path: tuple[str, ...]
-    dialect: JsonDialect = field(default_factory=JsonDialect)
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetOptions:
-    """What a declaration says of Parquet files.
-
-    Attributes:
-        path: files, directories and globs, relative to the project.
-    """
-
-    path: tuple[str, ...]
-
-
-FileOptions = TextOptions | JsonOptions | ParquetOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +34,12 @@ class _Work:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shaped:
-    """A file whose content is new and whose columns are known."""
+class _Taken:
+    """A file whose content is new, with the position its part will have."""
 
     work: _Work
     position: Position
-    labels: tuple[str, ...]
-    passed: int
-    match: Match
+    file: ShapedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +92,7 @@ class FileSource:
         """Do nothing: files stay where they are."""
 
     def _find(self) -> tuple[Found, ...]:
-        return find(self.options.path, self.root, _SUFFIXES[self.format])
+        return find(self.options.path, self.root, SUFFIXES[self.format])
 
     def _work(self, cursor: Cursor, found: Iterable[Found]) -> list[_Work]:
         """Return what is to be read: changed files first, because what they were may lie under a new name."""
@@ -216,168 +152,151 @@ class FileSource:
             yield batch
 
     def split(self, batch: Batch) -> Iterator[Batch]:
-        """Yield the batch's parts one by one; what needs no reading goes with the first."""
-        for number, part in enumerate(batch.parts):
-            alone = replace(batch, parts=(part,))
-            yield alone if number == 0 else replace(alone, aside=(), already=(), touched=(), drift=())
+        """Yield the batch's alternatives: its parts one by one, or one part in a more careful reading.
+
+        What needs no reading goes with the first.
+        """
+        for number, other in enumerate(batch.alternatives):
+            rest = replace(other, aside=batch.aside, already=batch.already, touched=batch.touched, drift=batch.drift)
+            yield rest if number == 0 else other
 
     def _batch(self, group: list[_Work], columns: tuple[Column, ...], held: dict[str, str], engine: Engine) -> Batch:
-        """Return a batch of the group's files, after a look at the content and the first record of each."""
+        """Return a batch of the group's files, after a look at the content and the shape of each."""
         aside: list[SetAside] = []
         already: list[SetAside] = []
         touched: list[SetAside] = []
-        shaped: list[_Shaped] = []
+        taken: list[_Taken] = []
         for work in group:
             name, position = work.found.name, self._position(work.found)
             before = work.before if work.before is not None and _is_loaded(work.before) else None
             try:
                 position["hash"] = content = digest(work.found.path)
-            except OSError as error:
-                aside.append(SetAside(name, {**position, "aside": True}, f"it cannot be read: {error.strerror}"))
-                continue
-            if before is not None and before["hash"] == content:
-                touched.append(SetAside(name, position, "its time changed, its content did not"))
-                continue
-            if before is not None and held.get(str(before["hash"])) == name:
-                del held[str(before["hash"])]
-            if content in held:
-                reason = f"its content was loaded as {held[content]}"
-                already.append(SetAside(name, {**position, "same_as": held[content]}, reason))
-                continue
-            try:
-                shaped.append(self._shape(work, position, columns, engine))
-            except SourceError as error:
-                aside.append(SetAside(name, {**position, "aside": True}, error.message))
+                if before is not None and before["hash"] == content:
+                    touched.append(SetAside(name, position, "its time changed, its content did not"))
+                    continue
+                if before is not None and held.get(str(before["hash"])) == name:
+                    del held[str(before["hash"])]
+                if content in held:
+                    reason = f"its content was loaded as {held[content]}"
+                    already.append(SetAside(name, {**position, "same_as": held[content]}, reason))
+                    continue
+                taken.append(_Taken(work, position, self._shape(work.found, columns, engine)))
+            except (OSError, SourceError) as error:
+                reason = error.message if isinstance(error, SourceError) else f"it cannot be read: {error.strerror}"
+                aside.append(SetAside(name, {**position, "aside": True}, reason))
                 continue
             held[content] = name
-        batch = self._assemble(shaped, columns, engine)
-        return replace(batch, aside=(*aside, *batch.aside), already=tuple(already), touched=tuple(touched))
+        batch = self._assemble(taken, columns, engine)
+        return replace(batch, aside=tuple(aside), already=tuple(already), touched=tuple(touched))
 
     def _position(self, found: Found) -> dict[str, object]:
         return {"size": found.size, "mtime_ns": found.mtime_ns, "reading": self._reading()}
 
-    def _shape(self, work: _Work, position: Position, columns: tuple[Column, ...], engine: Engine) -> _Shaped:
+    def _shape(self, found: Found, columns: tuple[Column, ...], engine: Engine) -> ShapedFile:
         """Return a file's columns and how they lie to the table's.
 
         Raises:
             SourceError: the file is not of the declared shape.
         """
-        dialect = self._dialect()
-        header = read_header(work.found.path, dialect, self._delimiter(), engine)
-        if not dialect.header:
-            places = tuple(range(len(columns)))
-            return _Shaped(work, position, tuple(c.name for c in columns), header.records, Match(places, ()))
-        found = labels(header.names)
-        matched = match(columns, found)
-        if found and columns:
-            self._refuse_misfit(found, matched, columns)
-        return _Shaped(work, position, found, header.records, matched)
+        shape = look(found, self.format, self.options, columns, engine, whole=self.drift != "evolve")
+        matched = match(columns, shape.labels)
+        if shape.labels and columns:
+            self._refuse_misfit(shape.labels, matched, columns)
+        return ShapedFile(found, shape, matched)
 
     def _refuse_misfit(self, found: tuple[str, ...], matched: Match, columns: tuple[Column, ...]) -> None:
-        """Raise where a header is another table's, or where the declaration allows no difference."""
+        """Raise where a file is another table's, or where the declaration allows no difference."""
         hint = "Correct the file, or `dialect` and `columns` of the declaration."
         if matched.nothing_fits:
-            raise SourceError(
-                f"its header has none of the declared columns: it reads {_some(found)} where "
-                f"{_some([c.source_name or c.name for c in columns])} was expected (delimiter {self._delimiter()!r})",
-                hint=hint,
-            )
+            expected = _some([column.source_name or column.name for column in columns])
+            said = f"it has none of the declared columns: it reads {_some(found)} where {expected} was expected"
+            if isinstance(self.options, TextOptions):
+                said += f" (delimiter {self.options.dialect.delimiter or self.format.value!r})"
+            raise SourceError(said, hint=hint)
         if self.drift != "fail":
             return
         new = [found[place] for place in matched.unknown]
         gone = [column.name for column, place in zip(columns, matched.places, strict=True) if place is None]
         if new or gone:
-            said = [f"it has the column {_some(new)} that is not declared"] if new else []
-            said += [f"it lacks the column {_some(gone)}"] if gone else []
-            raise SourceError(" and ".join(said), hint=hint)
+            words = [f"it has the column {_some(new)} that is not declared"] if new else []
+            words += [f"it lacks the column {_some(gone)}"] if gone else []
+            raise SourceError(" and ".join(words), hint=hint)
 
-    def _assemble(self, shaped: list[_Shaped], columns: tuple[Column, ...], engine: Engine) -> Batch:
+    def _assemble(self, taken: list[_Taken], columns: tuple[Column, ...], engine: Engine) -> Batch:
         """Return the batch that reads the files, with columns that the table does not have yet where it may evolve."""
-        columns, drift = self._evolve(shaped, columns, engine)
+        columns, drift = self._evolve(taken, columns, engine)
+        alone = tuple(
+            replace(self._reading_of([item], columns), alternatives=self._careful(item, columns)) for item in taken
+        )
+        if len(alone) == 1:
+            return replace(alone[0], drift=drift)
+        return replace(self._reading_of(taken, columns), alternatives=alone, drift=drift)
+
+    def _careful(self, item: _Taken, columns: tuple[Column, ...]) -> tuple[Batch, ...]:
+        """Return the reading of a file record by record, where its format has one."""
+        if self.format in {Format.JSON, Format.JSONL} and item.file.is_plain:
+            return (self._reading_of([item], columns, carefully=True),)
+        return ()
+
+    def _reading_of(self, taken: list[_Taken], columns: tuple[Column, ...], *, carefully: bool = False) -> Batch:
+        """Return a batch of files: a SELECT for each, and what is run around them."""
         parts: list[Part] = []
-        counted: list[tuple[str, str, str]] = []
-        for number, item in enumerate(shaped):
-            found = item.work.found
+        counted: list[tuple[ShapedFile, str]] = []
+        for number, item in enumerate(taken):
             counter = f"metalayer_read_{number}"
-            rows = self._rows(item, columns, counter)
+            select = rows(item.file, columns, self.format, self.options, counter, carefully=carefully)
             supersedes = item.work.before is not None and _is_loaded(item.work.before)
-            parts.append(Part(found.name, item.position, rows, supersedes=supersedes, reason=item.work.reason))
-            if item.labels:
-                counted.append((found.name, found.path, counter))
-        counters = [counter for _, _, counter in counted]
+            parts.append(
+                Part(item.work.found.name, item.position, select, supersedes=supersedes, reason=item.work.reason)
+            )
+            counted.append((item.file, counter))
+        around = statements(counted, self.format, self.options, carefully=carefully)
         return Batch(
             columns,
             tuple(parts),
-            prepare=delimited.prepare(counters),
-            rejects=delimited.rejects([(name, path) for name, path, _ in counted]) if counted else None,
-            read=delimited.read(counted) if counted else None,
-            cleanup=delimited.cleanup(counters),
-            drift=drift,
+            prepare=around.prepare,
+            rejects=around.rejects,
+            read=around.read,
+            cleanup=around.cleanup,
         )
 
     def _evolve(
-        self, shaped: list[_Shaped], columns: tuple[Column, ...], engine: Engine
+        self, taken: list[_Taken], columns: tuple[Column, ...], engine: Engine
     ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-        """Return the table's columns after the files' new ones joined them, and what differs, in words."""
+        """Let the files' new columns join the table's where they may; return these, and what differs, in words.
+
+        The files' matches are replaced by such as fit all columns of the batch.
+        """
         said: dict[str, None] = {}
-        for number, item in enumerate(shaped):
-            for column, place in zip(columns, item.match.places, strict=False):
-                if place is None and item.labels:
-                    said[f"{item.work.found.name} has no column '{column.name}': it is NULL there"] = None
-            matched = match(columns, item.labels) if item.labels and self._dialect().header else item.match
-            if matched.unknown and self.drift == "evolve":
-                new = self._new_columns(item, matched.unknown, columns, engine)
+        for item in taken:
+            name, shape = item.work.found.name, item.file.shape
+            for column, place in zip(columns, item.file.match.places, strict=False):
+                if place is None and shape.labels and not isinstance(self.options, JsonOptions):
+                    said[f"{name} has no column '{column.name}': it is NULL there"] = None
+            unknown = match(columns, shape.labels).unknown
+            if unknown and self.drift == "evolve":
+                new = self._new_columns(item.file, unknown, columns, engine)
                 columns = (*columns, *new)
-                for column in new:
-                    said[f"new column '{column.name}' ({column.type}) in {item.work.found.name}"] = None
-                matched = match(columns, item.labels)
-            elif matched.unknown:
-                unknown = _some([item.labels[place] for place in matched.unknown])
-                said[f"the values of the unknown column {unknown} in {item.work.found.name} are kept in _rescued"] = (
-                    None
-                )
-            shaped[number] = replace(item, match=matched)
-        for number, item in enumerate(shaped):
-            missing = len(columns) - len(item.match.places)
-            places = (*item.match.places, *[None] * missing)
-            shaped[number] = replace(item, match=Match(places, item.match.unknown))
+                said |= dict.fromkeys(f"new column '{column.name}' ({column.type}) in {name}" for column in new)
+            elif unknown:
+                kept = _some([shape.labels[place] for place in unknown])
+                said[f"the values of the unknown column {kept} in {name} are kept in _rescued"] = None
+        for number, item in enumerate(taken):
+            matched = match(columns, item.file.shape.labels)
+            taken[number] = replace(item, file=replace(item.file, match=matched))
         return columns, tuple(said)
 
     def _new_columns(
-        self, item: _Shaped, places: tuple[int, ...], columns: tuple[Column, ...], engine: Engine
+        self, file: ShapedFile, places: tuple[int, ...], columns: tuple[Column, ...], engine: Engine
     ) -> tuple[Column, ...]:
-        """Return columns for headers that the table does not know, typed by the file's values."""
-        dialect = self._dialect()
-        file = delimited.TextFile(item.work.found.path, len(item.labels), item.passed, ())
-        relation = f"(FROM {delimited.scan(file, dialect, self._delimiter(), keep_rejects=False)} LIMIT 100000)"
-        types = infer(engine, relation, [delimited.text_of(place, dialect) for place in places], dialect)
-        headers = [item.labels[place] for place in places]
+        """Return columns for labels that the table does not know, typed by the file's values."""
+        types = new_types(file, places, self.format, self.options, engine)
+        found = [file.shape.labels[place] for place in places]
         taken = [column.name for column in (*columns, *PROVENANCE)]
         return tuple(
-            Column(name, type_, source_name=header if header != name else "")
-            for name, type_, header in zip(column_names(headers, taken), types, headers, strict=True)
+            Column(name, type_, source_name=label if label != name else "")
+            for name, type_, label in zip(column_names(found, taken), types, found, strict=True)
         )
-
-    def _rows(self, item: _Shaped, columns: tuple[Column, ...], counter: str) -> str:
-        """Return the SELECT that reads one file."""
-        fields = delimited.columns_of(columns, item.match.places)
-        if not item.labels:
-            return delimited.nothing(fields)
-        extras = tuple((item.labels[place], place) for place in item.match.unknown)
-        file = delimited.TextFile(item.work.found.path, len(item.labels), item.passed, fields, extras)
-        return delimited.select(file, self._dialect(), self._delimiter(), counter)
-
-    def _dialect(self) -> TextDialect:
-        match self.options:
-            case TextOptions(dialect=dialect):
-                return dialect
-            case JsonOptions() | ParquetOptions():
-                raise SourceError(
-                    f"Files of type {self.format.name.lower()} cannot be read yet.", hint="Use csv or tsv."
-                )
-
-    def _delimiter(self) -> str:
-        return self._dialect().delimiter or self.format.value
 
 
 def _is_loaded(position: Position) -> bool:

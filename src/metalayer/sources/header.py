@@ -67,7 +67,7 @@ def _beginning(path: str, dialect: TextDialect, engine: Engine, size: int) -> tu
     """Return the first characters of a file, and whether that is all of it."""
     compression = compression_of(path, dialect.compression)
     if compression == "zstd":
-        return _beginning_by_engine(path, engine, size)
+        return beginning_by_engine(path, engine, size)
     try:
         with gzip.open(path) if compression == "gzip" else Path(path).open("rb") as file:
             data = file.read(size)
@@ -80,7 +80,7 @@ def _beginning(path: str, dialect: TextDialect, engine: Engine, size: int) -> tu
     return data.decode(encoding, "replace"), whole
 
 
-def _beginning_by_engine(path: str, engine: Engine, size: int) -> tuple[str, bool]:
+def beginning_by_engine(path: str, engine: Engine, size: int) -> tuple[str, bool]:
     """Return the first lines of a file that only the engine can decompress."""
     lines = size >> 10
     options = "auto_detect = false, header = false, delim = '\\x01', quote = '', escape = '', strict_mode = false"

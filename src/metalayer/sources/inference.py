@@ -1,12 +1,13 @@
-"""Which type the values of a text column have, told by the values themselves: SQL that counts what would fit.
+"""Which type the values of a text column have, told by the values themselves: SQL counts what would fit.
 
-A type is chosen only if every value seen is read by it exactly; ambiguous forms stay text. A column
-without values stays text.
+A type is chosen only if every value seen is read by it exactly; forms that could mean two things stay text. A column
+without values is told apart from one of text, so that another file may decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from metalayer.core.names import literal
 from metalayer.core.schema import VARCHAR, DataType, Scalar, parse_type
@@ -14,47 +15,162 @@ from metalayer.core.source import Engine
 from metalayer.sources.casting import cast
 from metalayer.sources.dialect import Writing
 
-CANDIDATES = tuple(
-    parse_type(text) for text in ("boolean", "bigint", "decimal(18,2)", "double", "date", "timestamp", "timestamptz")
-)
-"""Types that a text column may turn out to have, the narrowest first."""
-
+_CANDIDATES = tuple(parse_type(text) for text in ("bigint", "double", "date", "timestamp", "timestamptz"))
 _CODE = r"\s*[+-]?0\d+\s*"
-_WORDS = r"(?i)\s*(true|false|t|f|yes|no|y|n)\s*"
+_WORDS = r"(?i)\s*(true|false|yes|no)\s*"
+_PLAIN = r"\s*[+-]?\d*[.,]?\d*\s*"
+_DATE = r"^\s*(\d{1,4}|[A-Za-z]{3})[-./ ]\d{0,2}|^\d{8}$"
+_OFFSET = r":\d\d(?:\.\d+)?\s*([Zz]|[+-]\d\d(:?\d\d)?)\s*$"
+_LARGEST = 18
 
 
-def fits(text: str, type_: DataType, writing: Writing) -> str:
-    """Return a condition that holds where a text is a value of the type, and no code that only looks like one."""
-    name = type_.name if isinstance(type_, Scalar) else ""
-    readable = f"({cast(text, type_, writing)}) IS NOT NULL"
-    if name == "boolean":
-        return f"regexp_full_match({text}, {literal(_WORDS)})"
-    if name in {"bigint", "decimal", "double"}:
-        # Postcodes and account numbers lose their zeros as numbers: one such value keeps the column text.
-        return f"({readable} AND NOT regexp_full_match({text}, {literal(_CODE)}))"
-    if name in {"timestamp", "timestamptz"} and not writing.timestamp:
-        offset = f"regexp_matches({text}, '([Zz]|[+-]\\d\\d(:?\\d\\d)?)\\s*$') AND contains({text}, ':')"
-        return f"({readable} AND {'' if name == 'timestamptz' else 'NOT '}({offset}))"
-    return f"({readable})"
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was counted over the values of one column; two of them add up.
+
+    Attributes:
+        values: how many values are not empty.
+        words: how many are true, false, yes or no.
+        codes: how many look like numbers with leading zeros, which postcodes and account numbers have.
+        plain: how many are digits with at most one decimal sign.
+        pointed: how many are whole numbers written with a decimal sign (``12.0``).
+        offset: how many tell their distance from UTC.
+        dated: how many begin like a date.
+        fits: how many each candidate type reads exactly, in the candidates' order.
+        whole: the most digits before the decimal sign.
+        fraction: the most digits behind it.
+    """
+
+    values: int = 0
+    words: int = 0
+    codes: int = 0
+    plain: int = 0
+    pointed: int = 0
+    offset: int = 0
+    dated: int = 0
+    fits: tuple[int, ...] = field(default=(0,) * len(_CANDIDATES))
+    whole: int = 0
+    fraction: int = 0
+
+    def __add__(self, other: Evidence) -> Evidence:
+        """Return the evidence of both."""
+        return Evidence(
+            self.values + other.values,
+            self.words + other.words,
+            self.codes + other.codes,
+            self.plain + other.plain,
+            self.pointed + other.pointed,
+            self.offset + other.offset,
+            self.dated + other.dated,
+            tuple(mine + yours for mine, yours in zip(self.fits, other.fits, strict=True)),
+            max(self.whole, other.whole),
+            max(self.fraction, other.fraction),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A type, and the reason where it is not plain to see."""
+
+    type: DataType
+    reason: str = ""
+
+
+def gather(engine: Engine, relation: str, texts: Sequence[str], writing: Writing) -> tuple[Evidence, ...]:
+    """Return the evidence of each text expression over a relation, counted in one query."""
+    if not texts:
+        return ()
+    counts = [sql for text in texts for sql in _counts(text, writing)]
+    (row,) = engine.query(f"SELECT {', '.join(counts)} FROM {relation}")
+    width = len(counts) // len(texts)
+    found = []
+    for place in range(0, len(counts), width):
+        values, words, codes, plain, pointed, offset, dated, whole, fraction, *fits = (
+            int(str(count or 0)) for count in row[place : place + width]
+        )
+        found.append(Evidence(values, words, codes, plain, pointed, offset, dated, tuple(fits), whole, fraction))
+    return tuple(found)
+
+
+def _counts(text: str, writing: Writing) -> list[str]:
+    given = f"nullif(trim({text}), '')"
+    sign = getattr(writing, "decimal", ".")
+
+    def matching(pattern: str) -> str:
+        return f"count(*) FILTER (regexp_full_match({given}, {literal(pattern)}))"
+
+    def longest(pattern: str) -> str:
+        return f"max(length(regexp_extract({given}, {literal(pattern)}, 1)))"
+
+    fits = [f"count(*) FILTER (({cast(given, type_, writing)}) IS NOT NULL)" for type_ in _CANDIDATES]
+    point = "[.]" if sign == "." else f"[{sign}]"
+    return [
+        f"count({given})",
+        matching(_WORDS),
+        matching(_CODE),
+        matching(_PLAIN),
+        matching(rf"[+-]?\d+{point}0*"),
+        f"count(*) FILTER (regexp_matches({given}, {literal(_OFFSET)}))",
+        f"count(*) FILTER (regexp_matches({given}, {literal(_DATE)}))",
+        longest(r"^[+-]?0*(\d*)"),
+        longest(point + r"(\d*?)0*$"),
+        *fits,
+    ]
+
+
+def judge(evidence: Evidence, name: str = "") -> Verdict | None:
+    """Return the narrowest type that reads every value, or None where there is no value to tell.
+
+    Args:
+        evidence: what was counted.
+        name: the column; one that is named like a number of something takes ``12.0`` for 12.
+    """
+    fits = dict(zip((str(type_) for type_ in _CANDIDATES), evidence.fits, strict=True))
+    every = evidence.values
+    if not every:
+        return None
+    if evidence.words == every:
+        return Verdict(Scalar("boolean"))
+    if fits["double"] == every:
+        return _number(evidence, fits["bigint"], name)
+    if fits["date"] == every:
+        return Verdict(Scalar("date"))
+    if fits["timestamptz"] == every and evidence.offset == every:
+        return Verdict(Scalar("timestamptz"))
+    if fits["timestamp"] == every and not evidence.offset:
+        return Verdict(Scalar("timestamp"))
+    return Verdict(VARCHAR)
+
+
+def _number(evidence: Evidence, integers: int, name: str) -> Verdict:
+    if evidence.codes:
+        return Verdict(VARCHAR, "some have leading zeros, which a number would lose")
+    if integers == evidence.values:
+        if not evidence.pointed:
+            return Verdict(Scalar("bigint"))
+        if _names_a_number(name):
+            return Verdict(Scalar("bigint"), "whole numbers, written with a decimal sign")
+        return Verdict(Scalar("double"), "written with a decimal sign, though every value seen is whole")
+    if evidence.plain == evidence.values and 0 < evidence.fraction <= 4 and evidence.whole + evidence.fraction <= 15:
+        scale = max(evidence.fraction, 2)
+        return Verdict(
+            Scalar("decimal", _LARGEST, scale), f"at most {evidence.fraction} digits behind the decimal sign: exact"
+        )
+    if evidence.plain == evidence.values and not evidence.fraction:
+        return Verdict(VARCHAR, "too long for a number of 64 bits")
+    return Verdict(Scalar("double"))
+
+
+def _names_a_number(name: str) -> bool:
+    """Tell whether a column is named like an identifier.
+
+    >>> [_names_a_number(name) for name in ("customer_id", "invoice_no", "paid")]
+    [True, True, False]
+    """
+    return name.rsplit("_", 1)[-1] in {"id", "no", "nr", "num", "number", "code", "key", "count"}
 
 
 def infer(engine: Engine, relation: str, texts: Sequence[str], writing: Writing) -> tuple[DataType, ...]:
-    """Return the type of each text expression over a relation: the narrowest that reads all of its values."""
-    if not texts:
-        return ()
-    counts = []
-    for text in texts:
-        counts.append(f"count(nullif(trim({text}), ''))")
-        counts += [
-            f"count(*) FILTER (nullif(trim({text}), '') IS NOT NULL AND {fits(text, type_, writing)})"
-            for type_ in CANDIDATES
-        ]
-    (row,) = engine.query(f"SELECT {', '.join(counts)} FROM {relation}")
-    width = len(CANDIDATES) + 1
-    found: list[DataType] = []
-    for place in range(len(texts)):
-        values, *fitting = (int(str(count)) for count in row[place * width : (place + 1) * width])
-        found.append(
-            next((type_ for type_, count in zip(CANDIDATES, fitting, strict=True) if 0 < count == values), VARCHAR)
-        )
-    return tuple(found)
+    """Return the type of each text expression over a relation; text where there is no value to tell."""
+    verdicts = [judge(evidence) for evidence in gather(engine, relation, texts, writing)]
+    return tuple(VARCHAR if verdict is None else verdict.type for verdict in verdicts)

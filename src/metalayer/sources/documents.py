@@ -1,0 +1,246 @@
+"""JSON and JSON Lines as SQL: a fast reading for files that are as declared, a careful one that loses nothing.
+
+The fast reading is the engine's own: it stops at the first record that is no JSON or does not fit, and passes over
+fields that nobody declared. So a sample of each file is looked at first, and what is not plain is read carefully: line
+by line as text, each value cast and tested, unknown fields and misfits kept, lines that are no objects rejected.
+Nothing here runs a query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metalayer.core.names import literal, quote
+from metalayer.core.schema import DataType, ListOf, MapOf, Scalar, Struct
+from metalayer.sources.casting import cast, engine_cast, exact, is_text
+from metalayer.sources.delimited import REJECTS, SCANS, Field, rescue
+from metalayer.sources.dialect import JsonDialect
+from metalayer.sources.header import compression_of
+from metalayer.sources.listing import engine_path
+
+LARGEST = 1 << 24
+"""The longest line of a JSON Lines file, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFile:
+    """A JSON file whose fields are known.
+
+    Attributes:
+        path: where it lies.
+        size: in bytes.
+        lines: whether each line is a record; else the file is one document, or an array of records.
+        labels: the names of its fields.
+        fields: the table's columns, with the places of their labels.
+        extras: labels whose values are rescued as they are.
+    """
+
+    path: str
+    size: int
+    lines: bool
+    labels: tuple[str, ...]
+    fields: tuple[Field, ...] = ()
+    extras: tuple[str, ...] = ()
+
+
+def is_nested(type_: DataType) -> bool:
+    """Tell whether values of the type are written as JSON inside JSON."""
+    return not isinstance(type_, Scalar) or type_.name == "json"
+
+
+def records(file: JsonFile, dialect: JsonDialect, *, keep_rejects: bool = False) -> str:
+    """Return a relation of the file's records as JSON text ``line``; blank lines are no records."""
+    path, compression = literal(engine_path(file.path)), _compression(file, dialect)
+    if not file.lines:
+        options = f"format = 'auto', compression = {compression}, maximum_object_size = {max(LARGEST, file.size)}"
+        return f"(SELECT CAST(json AS varchar) AS line FROM read_json_objects({path}, {options}))"
+    options = (
+        "auto_detect = false, header = false, delim = '\\x01', quote = '', escape = '', strict_mode = false, "
+        f"columns = {{'line': 'VARCHAR'}}, compression = {compression}, max_line_size = {LARGEST}, "
+        f"buffer_size = {2 * LARGEST}, "
+    )
+    if keep_rejects:
+        options += f"store_rejects = true, rejects_table = '{REJECTS}', rejects_scan = '{SCANS}', rejects_limit = 0"
+    else:
+        options += "ignore_errors = true"
+    return f"(SELECT line FROM read_csv({path}, {options}) WHERE trim(line) <> '')"
+
+
+def _compression(file: JsonFile, dialect: JsonDialect) -> str:
+    """Return how a file is compressed, in words that all of the engine's readers know."""
+    compression = compression_of(file.path, dialect.compression)
+    return literal("uncompressed" if compression == "none" else compression)
+
+
+def is_object(line: str) -> str:
+    """Return a condition that holds where a text is one JSON object without repeated keys."""
+    keys = f"json_keys({line})"
+    return (
+        f"CASE WHEN json_valid({line}) THEN json_type({line}) = 'OBJECT' AND len({keys}) = len(list_distinct({keys})) "
+        "ELSE false END"
+    )
+
+
+def look(file: JsonFile, dialect: JsonDialect, columns: Sequence[tuple[str, DataType]], limit: int | None) -> str:
+    """Return the SELECT of a file's field names in order, whether it has lines that are no objects, and misfits.
+
+    ``columns`` are labels and types of nested columns: a field inside them that the type does not know is a misfit.
+    """
+    bound = f" LIMIT {limit}" if limit is not None else ""
+    misfits = [
+        f"coalesce({loses(_member('line', label), type_)}, false)" for label, type_ in columns if is_nested(type_)
+    ]
+    return (
+        f"WITH seen AS MATERIALIZED (SELECT line, row_number() OVER () AS n FROM {records(file, dialect)}{bound}), "
+        f"good AS MATERIALIZED (SELECT line, n FROM seen WHERE {is_object('line')}), "
+        "names AS (SELECT unnest(json_keys(line)) AS name, n FROM good)\n"
+        "SELECT (SELECT list(name ORDER BY n, name) FROM (SELECT name, min(n) AS n FROM names GROUP BY name)), "
+        "(SELECT count(*) FROM seen) > (SELECT count(*) FROM good), "
+        f"(SELECT coalesce(bool_or({' OR '.join(misfits) or 'false'}), false) FROM good)"
+    )
+
+
+def structure(file: JsonFile, dialect: JsonDialect, labels: Sequence[str], limit: int) -> str:
+    """Return the SELECT of the types of fields, each as the engine's JSON description of it."""
+    columns = ", ".join(f"json_group_structure({_member('line', label)})" for label in labels)
+    return f"SELECT {columns} FROM (SELECT line FROM {records(file, dialect)} WHERE {is_object('line')} LIMIT {limit})"
+
+
+def _member(line: str, label: str) -> str:
+    """Return the JSON of a field of an object."""
+    path = "$." + json.dumps(label, ensure_ascii=False)
+    return f"json_extract({line}, {literal(path)})"
+
+
+def member_text(line: str, label: str) -> str:
+    """Return the text of a field of an object: a string without its quotes."""
+    return f"json_extract_string({line}, {literal('$.' + json.dumps(label, ensure_ascii=False))})"
+
+
+def fast(file: JsonFile, dialect: JsonDialect, counter: str) -> str:
+    """Return one SELECT with the table's columns, ``_position`` and ``_rescued``, in the engine's own reading."""
+    chosen = [item for item in file.fields if item.place is not None]
+    columns = ", ".join(
+        f"{literal(_label(file, item))}: {literal(str(item.type) if is_nested(item.type) else 'VARCHAR')}"
+        for item in chosen
+    )
+    format_ = "newline_delimited" if file.lines else "auto"
+    options = (
+        f"format = '{format_}', records = 'true', auto_detect = false, columns = {{{columns}}}, "
+        f"compression = {_compression(file, dialect)}, "
+        f"maximum_object_size = {LARGEST if file.lines else max(LARGEST, file.size)}"
+    )
+    texts = ", ".join(f"{quote(_label(file, item))} AS c{number}" for number, item in enumerate(chosen))
+    position = f"row_number() OVER () + 0 * nextval({literal(counter)}) AS _position"
+    source = f"(SELECT {texts}, {position} FROM read_json({literal(engine_path(file.path))}, {options}))"
+    return _typed(file, dialect, source, careful=False)
+
+
+def careful(file: JsonFile, dialect: JsonDialect, counter: str) -> str:
+    """Return the same SELECT, reading record by record: nothing is passed over, nothing stops it."""
+    chosen = [item for item in file.fields if item.place is not None]
+    wanted = {_label(file, item): "JSON" if is_nested(item.type) else "VARCHAR" for item in chosen}
+    shape = literal(json.dumps(wanted, ensure_ascii=False))
+    position = f"row_number() OVER () + 0 * nextval({literal(counter)}) AS _position"
+    numbered = f"(SELECT line, {position} FROM {records(file, dialect, keep_rejects=file.lines)})"
+    read = f"from_json(line, {shape}) AS u" if wanted else "NULL AS u"
+    texts = [f"u.{quote(_label(file, item))} AS c{number}" for number, item in enumerate(chosen)]
+    opened = f"(SELECT line, _position, json_keys(line) AS names, {read} FROM {numbered} WHERE {is_object('line')})"
+    source = f"(SELECT {', '.join(['line', '_position', 'names', *texts])} FROM {opened})"
+    return _typed(file, dialect, source, careful=True)
+
+
+def _label(file: JsonFile, item: Field) -> str:
+    assert item.place is not None  # noqa: S101 - callers choose fields that the file has
+    return file.labels[item.place]
+
+
+def _typed(file: JsonFile, dialect: JsonDialect, source: str, *, careful: bool) -> str:
+    """Return the SELECT over texts ``c0``, ``c1`` and so on: cast, tested, and what does not fit kept."""
+    casts, tests, names, rescued = [], [], [], []
+    number = -1
+    for item in file.fields:
+        if item.place is None:
+            names.append(f"CAST(NULL AS {item.type}) AS {quote(item.name)}")
+            continue
+        number += 1
+        text = f"c{number}"
+        if is_text(item.type) or (is_nested(item.type) and not careful):
+            names.append(f"{text} AS {quote(item.name)}")
+            continue
+        if is_nested(item.type):
+            nested = text if str(item.type) == "json" else f"from_json({text}, {literal(json.dumps(str(item.type)))})"
+            casts.append(f"{nested} AS v{number}")
+            names.append(f"v{number} AS {quote(item.name)}")
+            rescued.append((item.name, text, f"coalesce({loses(text, item.type)}, false)"))
+            continue
+        casts.append(f"{engine_cast(text, item.type, dialect)} AS v{number}")
+        tests.append(f"{exact(f'v{number}', text, item.type, dialect)} AS t{number}")
+        names.append(f"t{number} AS {quote(item.name)}")
+        rescued.append((item.name, text, f"({text} IS NOT NULL AND t{number} IS NULL)"))
+    kept = _rescue_with_unknown(file, rescued) if careful else rescue(rescued)
+    return (
+        f"SELECT {', '.join([*names, '_position', kept])}\n"
+        f"FROM (SELECT {', '.join(['*', *tests])}\nFROM (SELECT {', '.join(['*', *casts])}\nFROM {source}))"
+    )
+
+
+def _rescue_with_unknown(file: JsonFile, items: Sequence[tuple[str, str, str]]) -> str:
+    """Return ``_rescued`` with the fields that no column has, as they are."""
+    known = ", ".join(literal(_label(file, item)) for item in file.fields if item.place is not None)
+    unknown = f"NOT list_has_all([{known}], names)" if known else "len(names) > 0"
+    entries = "map_entries(from_json(line, '\"MAP(VARCHAR,JSON)\"'))"
+    kept = f"list_filter({entries}, lambda entry: NOT list_contains([{known}], entry.key))" if known else entries
+    # One object from two: the members of the unknown fields, then those of what did not fit.
+    object_ = f"to_json(map_from_entries({kept}))"
+    members = (
+        f"CASE WHEN {unknown} THEN substr(CAST({object_} AS varchar), 2, length(CAST({object_} AS varchar)) - 2) END"
+    )
+    return rescue(items, extra=(members, unknown))
+
+
+def loses(value: str, type_: DataType, depth: int = 0) -> str:
+    """Return a condition that holds where a JSON value has parts that the type does not hold."""
+    match type_:
+        case Scalar(name="json" | "varchar"):
+            return "false"
+        case Scalar():
+            text = f"json_extract_string({value}, '$')"
+            return f"({text} IS NOT NULL AND ({cast(text, type_, JsonDialect())}) IS NULL)"
+        case Struct(fields):
+            known = ", ".join(literal(name) for name, _ in fields)
+            inner = [loses(_member(value, name), part, depth + 1) for name, part in fields]
+            parts = [f"NOT list_has_all([{known}], json_keys({value}))"]
+            parts += [f"coalesce({condition}, false)" for condition in inner if condition != "false"]
+            return _loses_as("OBJECT", value, " OR ".join(parts))
+        case ListOf(element):
+            return _loses_as("ARRAY", value, _some(value, "$[*]", element, depth))
+        case MapOf(_, part):
+            return _loses_as("OBJECT", value, _some(value, "$.*", part, depth))
+
+
+def _some(value: str, path: str, part: DataType, depth: int) -> str:
+    """Return a condition that holds where an element of a list or map has parts that its type does not hold."""
+    item = f"item{depth}"
+    inside = loses(item, part, depth + 1)
+    return f"len(list_filter(json_extract({value}, '{path}'), lambda {item}: coalesce({inside}, false))) > 0"
+
+
+def _loses_as(kind: str, value: str, condition: str) -> str:
+    """Return ``condition`` for a JSON value of a kind; null has nothing to lose, any other kind does not fit."""
+    found = f"coalesce(json_type({value}), 'NULL')"
+    return f"CASE {found} WHEN 'NULL' THEN false WHEN '{kind}' THEN {condition} ELSE true END"
+
+
+def rejects(parts: Sequence[tuple[str, JsonFile]], dialect: JsonDialect) -> str:
+    """Return the SELECT of records that are no objects, among files that were read carefully."""
+    selects = [
+        f"SELECT {literal(name)} AS _source, n AS line, line AS text, CASE WHEN NOT json_valid(line) "
+        "THEN 'not valid JSON' WHEN json_type(line) = 'OBJECT' THEN 'a field is given twice' "
+        "ELSE 'not a JSON object' END AS reason "
+        f"FROM (SELECT line, row_number() OVER () AS n FROM {records(file, dialect)}) WHERE NOT ({is_object('line')})"
+        for name, file in parts
+    ]
+    return "\nUNION ALL\n".join(selects)

@@ -1,0 +1,69 @@
+"""The formats of files, and what a declaration may say of each: values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from metalayer.sources.dialect import JsonDialect, TextDialect
+
+
+class Format(Enum):
+    """The formats of files: a closed set. The value is the delimiter that the format implies, where it has one."""
+
+    CSV = ","
+    TSV = "\t"
+    JSON = "json"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+SUFFIXES: Mapping[Format, tuple[str, ...]] = {
+    Format.CSV: (".csv", ".csv.gz", ".csv.zst"),
+    Format.TSV: (".tsv", ".tab", ".tsv.gz", ".tsv.zst"),
+    Format.JSON: (".json", ".json.gz", ".json.zst"),
+    Format.JSONL: (".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.zst", ".ndjson.gz", ".ndjson.zst"),
+    Format.PARQUET: (".parquet", ".pq"),
+}
+"""How the names of a format's files end, in small letters: what is taken from a directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextOptions:
+    """What a declaration says of delimited files.
+
+    Attributes:
+        path: files, directories and globs, relative to the project.
+        dialect: how the files are written.
+    """
+
+    path: tuple[str, ...]
+    dialect: TextDialect = field(default_factory=TextDialect)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonOptions:
+    """What a declaration says of JSON files.
+
+    Attributes:
+        path: files, directories and globs, relative to the project.
+        dialect: how values inside are written.
+    """
+
+    path: tuple[str, ...]
+    dialect: JsonDialect = field(default_factory=JsonDialect)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetOptions:
+    """What a declaration says of Parquet files.
+
+    Attributes:
+        path: files, directories and globs, relative to the project.
+    """
+
+    path: tuple[str, ...]
+
+
+FileOptions = TextOptions | JsonOptions | ParquetOptions

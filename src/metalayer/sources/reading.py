@@ -1,0 +1,237 @@
+"""From a file to its shape and to the SQL that reads it, for each format: the one place that knows all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metalayer.core.errors import MetaLayerError, SourceError
+from metalayer.core.schema import JSON, VARCHAR, Column, DataType, ListOf, Scalar, Struct
+from metalayer.core.source import Engine
+from metalayer.sources import columnar, delimited, documents
+from metalayer.sources.dialect import JsonDialect, TextDialect
+from metalayer.sources.formats import FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
+from metalayer.sources.header import read_header
+from metalayer.sources.inference import infer
+from metalayer.sources.listing import Found
+from metalayer.sources.matching import Match
+from metalayer.sources.naming import labels
+
+SAMPLE = 20_000
+"""How many records of a JSON file are looked at before it is read, and how many texts decide a new column's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a look at a file told.
+
+    Attributes:
+        labels: its columns or fields, each told apart.
+        passed: records before the data.
+        types: the columns' own types, where the format has them; None for one the lake cannot hold.
+        plain: whether the engine's own reading does for it.
+    """
+
+    labels: tuple[str, ...]
+    passed: int = 0
+    types: tuple[DataType | None, ...] = ()
+    plain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShapedFile:
+    """A file, its shape and how that lies to the table's columns.
+
+    Attributes:
+        found: the file.
+        shape: what a look told.
+        match: which column has which place.
+    """
+
+    found: Found
+    shape: Shape
+    match: Match
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether the engine's own reading of a JSON file does: all is known, nothing was out of place."""
+        return self.shape.plain and not self.match.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """What is run around the parts' SELECTs."""
+
+    prepare: tuple[str, ...] = ()
+    rejects: str | None = None
+    read: str | None = None
+    cleanup: tuple[str, ...] = ()
+
+
+def look(
+    found: Found, format_: Format, options: FileOptions, columns: Sequence[Column], engine: Engine, *, whole: bool
+) -> Shape:
+    """Look at a file.
+
+    Args:
+        found: the file.
+        format_: how it is read.
+        options: what the declaration says.
+        columns: the table's columns.
+        engine: runs the SQL of the look.
+        whole: whether each record of a JSON file is looked at, not a sample.
+
+    Raises:
+        SourceError: the file is not of the declared format.
+    """
+    match options:
+        case TextOptions(dialect=dialect):
+            header = read_header(found.path, dialect, dialect.delimiter or format_.value, engine)
+            if dialect.header:
+                return Shape(labels(header.names), header.records)
+            return Shape(tuple(column.name for column in columns), header.records)
+        case JsonOptions(dialect=dialect):
+            file = documents.JsonFile(found.path, found.size, format_ is Format.JSONL, ())
+            nested = [(column.source_name or column.name, column.type) for column in columns if column.type is not None]
+            (row,) = _asked(engine, documents.look(file, dialect, nested, None if whole else SAMPLE))
+            names, bad, misfit = row
+            listed = names if isinstance(names, list) else []
+            return Shape(tuple(str(name) for name in listed), plain=not bad and not misfit)
+        case ParquetOptions():
+            rows = _asked(engine, columnar.look(found.path))
+            return Shape(
+                tuple(str(row[0]) for row in rows), types=tuple(columnar.held_type(str(row[1])) for row in rows)
+            )
+
+
+def _asked(engine: Engine, sql: str) -> list[tuple[object, ...]]:
+    """Return an answer of the engine; what it cannot read is the file's fault."""
+    try:
+        return engine.query(sql)
+    except MetaLayerError as error:
+        raise SourceError(error.message, hint="Write the file again, whole.") from error
+
+
+def new_types(
+    file: ShapedFile, places: Sequence[int], format_: Format, options: FileOptions, engine: Engine
+) -> tuple[DataType, ...]:
+    """Return the types of columns that the table does not have yet, told by the file's values."""
+    match options:
+        case TextOptions(dialect=dialect):
+            relation = _texts(file, dialect, format_)
+            return infer(engine, relation, [delimited.text_of(place, dialect) for place in places], dialect)
+        case JsonOptions(dialect=dialect):
+            return json_types(
+                _json_file(file, format_), [file.shape.labels[place] for place in places], dialect, engine
+            )
+        case ParquetOptions():
+            return tuple(file.shape.types[place] or VARCHAR for place in places)
+
+
+def _texts(file: ShapedFile, dialect: TextDialect, format_: Format) -> str:
+    text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, ())
+    scanned = delimited.scan(text, dialect, dialect.delimiter or format_.value, keep_rejects=False)
+    return f"(FROM {scanned} LIMIT {SAMPLE})"
+
+
+def json_types(
+    file: documents.JsonFile, names: Sequence[str], dialect: JsonDialect, engine: Engine
+) -> tuple[DataType, ...]:
+    """Return the types of fields as their values tell."""
+    if not names:
+        return ()
+    (row,) = _asked(engine, documents.structure(file, dialect, names, SAMPLE))
+    types = [described_type(json.loads(str(item))) if item is not None else VARCHAR for item in row]
+    texts = [place for place, type_ in enumerate(types) if type_ == VARCHAR]
+    relation = (
+        f"(SELECT line FROM {documents.records(file, dialect)} WHERE {documents.is_object('line')} LIMIT {SAMPLE})"
+    )
+    told = infer(engine, relation, [documents.member_text("line", names[place]) for place in texts], dialect)
+    for place, type_ in zip(texts, told, strict=True):
+        # A string of digits was written as a string: it stays one. Times have no other way to be written.
+        if isinstance(type_, Scalar) and type_.name in {"date", "timestamp", "timestamptz"}:
+            types[place] = type_
+    return tuple(types)
+
+
+def described_type(described: object) -> DataType:
+    """Return the type that the engine's JSON description of a structure means.
+
+    >>> str(described_type({"id": "UBIGINT", "tags": ["VARCHAR"]}))
+    'struct("id" bigint, "tags" varchar[])'
+    """
+    match described:
+        case dict():
+            fields = tuple((str(name), described_type(part)) for name, part in described.items())
+            return Struct(fields) if fields else JSON
+        case [element]:
+            return ListOf(described_type(element))
+        case "UBIGINT" | "BIGINT":
+            return Scalar("bigint")
+        case "DOUBLE" | "BOOLEAN":
+            return Scalar(str(described).lower())
+        case "VARCHAR" | "NULL":
+            return VARCHAR
+        case _:
+            return JSON
+
+
+def rows(
+    file: ShapedFile,
+    columns: Sequence[Column],
+    format_: Format,
+    options: FileOptions,
+    counter: str,
+    *,
+    carefully: bool = False,
+) -> str:
+    """Return the SELECT that reads a file: the table's columns, ``_position`` and ``_rescued``."""
+    fields = delimited.columns_of(columns, file.match.places)
+    shape = file.shape
+    if not shape.labels:
+        return delimited.nothing(fields)
+    match options:
+        case TextOptions(dialect=dialect):
+            extras = tuple((shape.labels[place], place) for place in file.match.unknown)
+            text = delimited.TextFile(file.found.path, len(shape.labels), shape.passed, fields, extras)
+            return delimited.select(text, dialect, dialect.delimiter or format_.value, counter)
+        case JsonOptions(dialect=dialect):
+            json_file = _json_file(file, format_, fields)
+            reading = documents.careful if carefully or not file.is_plain else documents.fast
+            return reading(json_file, dialect, counter)
+        case ParquetOptions():
+            return columnar.select(
+                columnar.ColumnarFile(file.found.path, shape.labels, shape.types, fields, file.match.unknown)
+            )
+
+
+def _json_file(file: ShapedFile, format_: Format, fields: tuple[delimited.Field, ...] = ()) -> documents.JsonFile:
+    lines = format_ is Format.JSONL
+    return documents.JsonFile(file.found.path, file.found.size, lines, file.shape.labels, fields)
+
+
+def statements(
+    files: Sequence[tuple[ShapedFile, str]], format_: Format, options: FileOptions, *, carefully: bool = False
+) -> Statements:
+    """Return what is run before and after the SELECTs of files, each with its counter."""
+    read = [(file, counter) for file, counter in files if file.shape.labels]
+    if not read:
+        return Statements()
+    counters = [counter for _, counter in read]
+    named = [(file.found.name, file.found.path) for file, _ in read]
+    counted = [(name, path, counter) for (name, path), counter in zip(named, counters, strict=True)]
+    rejected, lost = True, delimited.rejects(named)
+    match options:
+        case ParquetOptions():
+            return Statements(read=columnar.read(named))
+        case TextOptions():
+            pass
+        case JsonOptions(dialect=dialect):
+            slow = [file for file, _ in read if carefully or not file.is_plain]
+            rejected = bool(slow) and format_ is Format.JSONL
+            lost = documents.rejects([(file.found.name, _json_file(file, format_)) for file in slow], dialect)
+            if rejected:
+                lost = f"{lost}\nUNION ALL\n{delimited.rejects(named)}"
+    read_by = delimited.read(counted, rejected=rejected)
+    return Statements(delimited.prepare(counters), lost or None, read_by, delimited.cleanup(counters))

@@ -1,0 +1,137 @@
+"""A first look at files that nobody has declared: what type they are of, how they are written, which columns they have.
+
+This is done once, for `source add`; the result is pinned in a declaration that a person reads. Where the data does not
+tell, the answer is the cautious one (text) and a sentence that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from metalayer.core.errors import SourceError, UsageError
+from metalayer.core.schema import PROVENANCE, Column
+from metalayer.core.source import Engine
+from metalayer.sources.formats import SUFFIXES, FileOptions, Format, TextOptions
+from metalayer.sources.listing import Found, find
+from metalayer.sources.naming import column_names
+from metalayer.sources.sniff_dialect import common, decoded, written
+from metalayer.sources.sniff_values import Look, Shape, gathered, refined, shapes
+
+SAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """What a look at files told.
+
+    Attributes:
+        type: the type of source.
+        options: its options, the dialect pinned.
+        columns: names, types and, where they differ, the headers.
+        files: how many files there are.
+        samples: those that were looked at.
+        heading: sentences about the whole.
+        notes: sentences about columns, by column.
+    """
+
+    type: str
+    options: FileOptions
+    columns: tuple[Column, ...]
+    files: int
+    samples: tuple[Found, ...]
+    heading: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def sniff(paths: Sequence[str], root: str, engine: Engine, type_name: str | None = None) -> Sniffed:
+    """Look at files and tell how they could be declared.
+
+    Args:
+        paths: files, directories and globs.
+        root: what they are relative to.
+        engine: runs the SQL of the look.
+        type_name: the type of source, where the names of the files do not tell.
+
+    Raises:
+        UsageError: no file matches, or the files are of several types.
+        SourceError: the files cannot be read as any type.
+    """
+    format_, found = _format(paths, root, type_name)
+    filled = [file for file in found if file.size] or list(found)
+    samples = _spread(filled)
+    match format_:
+        case Format.CSV | Format.TSV:
+            sniffed = _text(tuple(paths), format_, samples, engine)
+        case _:
+            raise SourceError(
+                f"Files of type {format_.name.lower()} cannot be sniffed yet.", hint="Declare them by hand."
+            )
+    seen = f"{len(samples)} of {len(found)} files" if len(samples) < len(found) else f"{len(found)} files"
+    heading = (f"Drafted from {'one file' if len(found) == 1 else seen}; names and types are pinned from here on.",)
+    return replace(sniffed, files=len(found), heading=(*heading, *sniffed.heading))
+
+
+def _format(paths: Sequence[str], root: str, type_name: str | None) -> tuple[Format, tuple[Found, ...]]:
+    """Return the format, as told or by the files' names, and the files."""
+    if type_name is not None:
+        format_ = next((item for item in Format if item.name.lower() == type_name), None)
+        if format_ is None:
+            raise UsageError(f"'{type_name}' is no type of file.", hint="Use csv, tsv, json, jsonl or parquet.")
+        found = find(paths, root, SUFFIXES[format_])
+    else:
+        found = find(paths, root, tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
+        kinds = {item for file in found for item in Format if file.name.lower().endswith(SUFFIXES[item])}
+        if len(kinds) > 1:
+            names = ", ".join(sorted(item.name.lower() for item in kinds))
+            raise UsageError(
+                f"The files are of several types: {names}.",
+                hint="Name files of one type, for example 'data/*.csv', or say which with --type.",
+            )
+        format_ = next(iter(kinds), Format.CSV)
+    if not found:
+        raise UsageError(
+            f"No file matches {', '.join(paths)}.", hint=f"Paths are relative to {root}; quote patterns: 'data/*.csv'."
+        )
+    return format_, found
+
+
+def _spread(found: Sequence[Found]) -> tuple[Found, ...]:
+    """Return up to ten files, the first and the last among them."""
+    if len(found) <= SAMPLES:
+        return tuple(found)
+    return tuple(found[place * (len(found) - 1) // (SAMPLES - 1)] for place in range(SAMPLES))
+
+
+# Delimited text
+
+
+def _text(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine) -> Sniffed:
+    beginnings = [decoded(file, engine) for file in samples]
+    encoding = common(encoding for _, encoding in beginnings)
+    dialect = written([text for text, _ in beginnings], encoding)
+    files = tuple(shapes(samples, [text for text, _ in beginnings], dialect, engine))
+    order = list(dict.fromkeys(label for file in files for label in file.labels))
+    if not order:
+        raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
+    look = refined(Look(files, dialect, gathered(files, dialect, engine, frozenset(order))), engine)
+    columns, notes = [], {}
+    for label, name in zip(order, column_names(order, [column.name for column in PROVENANCE]), strict=True):
+        verdict = look.verdict(label, name)
+        columns.append(Column(name, verdict.type, source_name=label if dialect.header and label != name else ""))
+        if verdict.reason:
+            notes[name] = verdict.reason
+    implied = look.dialect.delimiter if format_ is Format.CSV else None
+    pinned = replace(look.dialect, delimiter=implied if look.dialect.delimiter == "\t" else look.dialect.delimiter)
+    heading = (*_differences(files, order), *look.remarks)
+    return Sniffed(format_.name.lower(), TextOptions(paths, pinned), tuple(columns), 0, tuple(samples), heading, notes)
+
+
+def _differences(files: Sequence[Shape], order: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence for each file that lacks columns of the others."""
+    found = []
+    for file in files:
+        lacking = [label for label in order if label not in file.labels]
+        if lacking:
+            found.append(f"{file.found.name} lacks {', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}.")
+    return tuple(found)
