@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.guide import ROOT, RUNNABLE, Shell, blocks, fits
+from examples.guide import DEMO, ROOT, RUNNABLE, Block, Shell, blocks, fits
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 PAGES = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
@@ -34,6 +34,16 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target and not target.startswith("mailto:"):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_readme_shows_what_the_demo_prints(tmp_path: Path, shared: Path) -> None:
+    printed = shared / "demo.txt"
+    if not printed.is_file():
+        Shell(tmp_path, shared).run(Block("README.md", "console", "", f"$ {DEMO}"))
+    shown = (ROOT / "README.md").read_text("utf-8").partition("<!-- demo -->")[2].partition("<!-- end of demo -->")[0]
+    expected = shown.strip().removeprefix("```text").removesuffix("```").strip()
+    assert expected
+    assert fits(expected.replace("metalayer-demo", "shop"), printed.read_text("utf-8")), printed.read_text("utf-8")
 
 
 def test_expected_output_may_leave_things_out() -> None:
