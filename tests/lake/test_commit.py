@@ -206,7 +206,7 @@ def test_a_lost_answer_is_looked_up(lake: Lake, read: Read, metastore: Metastore
     staged = stage(lake, ORDERS, "SELECT 1, 'a'")
 
     class Losing:
-        """A metastore that loses the answer to the first COMMIT."""
+        """A metastore that loses the answer to the first COMMIT and then answers again."""
 
         conninfo = metastore.conninfo
         connect = metastore.connect
@@ -216,7 +216,7 @@ def test_a_lost_answer_is_looked_up(lake: Lake, read: Read, metastore: Metastore
             self.connection = metastore.connect()
 
         def transaction(self) -> Any:
-            return self
+            return metastore.transaction() if self.connection.closed else self
 
         def __enter__(self) -> psycopg.Connection:
             self.connection.execute("BEGIN")

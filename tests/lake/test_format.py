@@ -31,7 +31,7 @@ def outside(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def typed() -> tuple[Schema, str]:
     """Return a column of each type that both write alike, and a SELECT of rows with all sample values."""
-    types = [name for name in SAMPLES if name not in {"hugeint", "uhugeint"}]
+    types = [name for name in SAMPLES if name not in {"hugeint", "uhugeint", "real"}]
     longest = max(len(SAMPLES[name]) for name in types)
     rows = []
     for number in range(longest + 1):
@@ -62,6 +62,18 @@ def test_statistics_are_those_the_extension_writes(writer: Any, lake: Lake, outs
     ours, theirs = statistics(lake, "orders"), statistics(lake, "theirs")
     assert len(ours) == len(columns)
     assert ours == theirs
+
+
+def test_reals_are_found_though_the_extension_misses_its_own(
+    writer: Any, lake: Lake, outside: duckdb.DuckDBPyConnection
+) -> None:
+    for value in ("1e30", "3.4e38", "1e-40", "0.1", "-0.0"):
+        writer.append(ORDERS, schema(id="varchar", r="real"), f"SELECT '{value}', {value}")
+    for value in ("1e30", "3.4e38", "1e-40", "0.1", "-0.0"):
+        where = f"r = {value}::REAL AND r BETWEEN {value}::REAL AND {value}::REAL"
+        found = outside.execute(f"SELECT id FROM outside.silver.orders WHERE {where}").fetchall()
+        assert found == [(value,)]
+    assert lake.state().tables[ORDERS].rows == 5
 
 
 def test_columns_are_those_the_extension_writes(writer: Any, lake: Lake, outside: duckdb.DuckDBPyConnection) -> None:

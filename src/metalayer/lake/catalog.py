@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from metalayer.core.errors import LakeError, UsageError, did_you_mean
+from metalayer.core.errors import LakeError, MetastoreError, UsageError, did_you_mean
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.schema import engine_type
 from metalayer.lake.values import (
@@ -220,7 +220,9 @@ def newest(connection: Connection) -> int:
     """
     try:
         return int(one(connection, "SELECT max(snapshot_id) FROM lake.ducklake_snapshot", [])[0])
-    except psycopg.errors.UndefinedTable as error:
+    except (psycopg.errors.UndefinedTable, MetastoreError) as error:
+        if not isinstance(error.__cause__ or error, psycopg.errors.UndefinedTable):
+            raise
         raise LakeError("The database holds no lake yet.", hint="Call Lake.create() once.") from error
 
 

@@ -30,7 +30,6 @@ from metalayer.lake.values import (
     TableChange,
     ViewChange,
 )
-from metalayer.metastore.postgres import errors
 
 if TYPE_CHECKING:
     from metalayer.lake.session import Session
@@ -225,7 +224,7 @@ class Lake:
     def _settled(self, attempt: uuid.UUID) -> Committed | None:
         """Return what an attempt came to whose answer was lost, once the server has finished with it."""
         # The server holds this lock as long as the lost transaction lives: behind it the outcome is final.
-        with errors(), self._metastore.connect() as connection, connection.transaction():
+        with self._metastore.transaction() as connection:
             connection.execute("SET LOCAL lock_timeout TO '60s'")
             lock_order(connection)
             return _outcome(connection, attempt)

@@ -6,7 +6,9 @@ becomes unknown.
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -58,17 +60,38 @@ def file_statistics(
                 size=int(values.get("column_size_bytes", 0)),
                 values=max(int(values.get("num_values", 0)) - nulls, 0),
                 nulls=nulls,
-                minimum=_bound(values.get("min")),
-                maximum=_bound(values.get("max")),
+                minimum=_bound(column.type, values.get("min"), -math.inf),
+                maximum=_bound(column.type, values.get("max"), math.inf),
                 has_nan=values["has_nan"] == "true" if "has_nan" in values else None,
             )
         )
     return tuple(kept)
 
 
-def _bound(text: str | None) -> str | None:
-    """Return a bound as the catalog can keep it: PostgreSQL's texts hold no NUL."""
-    return None if text is None or "\0" in text else text
+def _bound(type_: DataType, text: str | None, outward: float) -> str | None:
+    """Return a bound as the catalog can keep it and readers compare it; None where that is not certain.
+
+    PostgreSQL's texts hold no NUL. The shortest text of a real is not its value, and DuckLake's extension compares a
+    filter's text with it: it was seen to miss 1e30 in files of its own. So a real's bound is one step further out.
+    """
+    if text is None or "\0" in text:
+        return None
+    return repr(_next_real(float(text), outward)) if type_ == Scalar("real") else text
+
+
+def _next_real(value: float, towards: float) -> float:
+    """Return the next 32-bit floating point number in a direction."""
+    if math.isinf(value):
+        return value
+    bits: int
+    (bits,) = struct.unpack("<i", struct.pack("<f", value))
+    # Read as integers, the numbers of one sign are in order of their size.
+    if value == 0:
+        bits = 1 if towards > 0 else -0x7FFFFFFF
+    else:
+        bits += 1 if (towards > 0) == (value > 0) else -1
+    (found,) = struct.unpack("<f", struct.pack("<i", bits))
+    return float(found)
 
 
 def _split(path: str) -> tuple[str, ...]:
