@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Subject, judge
 from metalayer.build.context import RunContext
-from metalayer.build.landing import CheckBlockedError, Clean, Difference, account, clean, difference, quarantine
-from metalayer.core.check import Action, References, Verdict
-from metalayer.core.errors import BuildError
+from metalayer.build.history import HISTORY, collapsed, history_columns, versions
+from metalayer.build.landing import (
+    CheckBlockedError,
+    Clean,
+    Difference,
+    account,
+    clean,
+    difference,
+    quarantine,
+    sift,
+)
+from metalayer.core.check import ROW_RULES, Action, Check, References, RowSql, Verdict
+from metalayer.core.errors import BuildError, LakeError
 from metalayer.core.model import Kind, Model
-from metalayer.core.names import TableName, physical
+from metalayer.core.names import TableName, physical, quote
 from metalayer.core.run import LandingAccount
 from metalayer.core.schema import Column, Schema
 from metalayer.governance.relations import QUARANTINE_COLUMNS, Relations
 
 if TYPE_CHECKING:
-    from metalayer.lake import LakeState, Session, TableChange, TableState, ViewChange
+    from metalayer.lake import LakeState, Session, TableChange, TableSchema, TableState, ViewChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +67,19 @@ def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
             return materialise(model, select, columns, site, key=model.key)
         case Kind.APPEND:
             return materialise(model, select, columns, site, key=(), keep_missing=True)
-        case Kind.TIME_RANGE | Kind.SCD2:
+        case Kind.SCD2:
+            return history(model, select, columns, site)
+        case Kind.TIME_RANGE:
             raise BuildError(
                 f"{model.name} is of the kind {model.kind}, which this version declares and checks but does not build.",
-                hint="Use full, keyed, append or view for now.",
+                hint="Use full, keyed, append, scd2 or view for now.",
                 location=model.location,
             )
+
+
+def published_columns(model: Model, columns: Schema) -> Schema:
+    """Return the columns of a model's table, given those its query yields."""
+    return history_columns(model, columns) if model.kind is Kind.SCD2 else columns
 
 
 def subject(model: Model, rows: str, columns: Schema, site: Site) -> Subject:
@@ -85,10 +102,7 @@ def view(model: Model, columns: Schema, site: Site) -> Landed:
     from metalayer.lake import TableChange, ViewChange, outside_sql  # noqa: PLC0415 - imported when there is work
 
     rows = site.relations(model.name)
-    checks = tuple(
-        replace(check, on_fail=Action.BLOCK) if check.on_fail is Action.QUARANTINE else check for check in model.checks
-    )
-    judgement = judge(checks, subject(model, rows, columns, site), site.session.query)
+    judgement = judge(tuple(map(blocking, model.checks)), subject(model, rows, columns, site), site.session.query)
     if judgement.blocked:
         raise CheckBlockedError(model.name, judgement.verdicts)
     table = physical(model.name, site.context.environment)
@@ -104,17 +118,10 @@ def materialise(
     model: Model, select: str, columns: Schema, site: Site, *, key: tuple[str, ...], keep_missing: bool = False
 ) -> Landed:
     """Stage the rows, set the bad ones aside, and stage the difference to the table as it is."""
-    from metalayer.lake import NotEvolvableError, ViewChange, plan_schema  # noqa: PLC0415 - imported for work
-
     session, state = site.session, site.state
     table = physical(model.name, site.context.environment)
     before: TableState | None = state.tables.get(table)
-    notes: list[str] = []
-    try:
-        schema = plan_schema(before, table, columns)
-    except NotEvolvableError as error:
-        notes.append(f"rebuilt as a new table: {error.message}")
-        schema = plan_schema(None, table, columns)
+    schema, notes = planned_schema(before, table, columns)
     files = session.stage_rows(schema, select)
     cleaned: Clean = clean(
         session,
@@ -128,18 +135,128 @@ def materialise(
         table=model.name,
     )
     change: Difference = difference(
-        session, before, schema, cleaned.files, columns, key=key, keep_missing=keep_missing, anew=bool(notes)
+        session,
+        before,
+        schema,
+        cleaned.files,
+        columns,
+        key=key,
+        stays="true" if keep_missing else "false",
+        anew=bool(notes),
     )
+    waiting = quarantine_change(model, cleaned.bad, columns, site, judged_all=not keep_missing)
+    return landed(cleaned, change, waiting, before, site, notes)
+
+
+def planned_schema(before: TableState | None, table: TableName, columns: Schema) -> tuple[TableSchema, tuple[str, ...]]:
+    """Return the table's next schema, and a note where the table must begin anew to have it."""
+    from metalayer.lake import NotEvolvableError, plan_schema  # noqa: PLC0415 - the engine is imported for work
+
+    try:
+        return plan_schema(before, table, columns), ()
+    except NotEvolvableError as error:
+        return plan_schema(None, table, columns), (f"rebuilt as a new table: {error.message}",)
+
+
+def landed(
+    cleaned: Clean,
+    change: Difference,
+    waiting: TableChange | None,
+    before: TableState | None,
+    site: Site,
+    notes: tuple[str, ...],
+) -> Landed:
+    """Let the session read what was staged, and account for it."""
+    from metalayer.lake import ViewChange  # noqa: PLC0415 - the engine is imported for work
+
+    session, table = site.session, change.change.table
     session.overlay(change.change)
     after = int(str(session.query(f"SELECT count(*) FROM {session.relation_sql(table)}")[0][0]))
-    landing = account(cleaned, change, before, after)
+    account_ = account(cleaned, change, before, after)
     changes = [change.change]
-    waiting = quarantine_change(model, cleaned.bad, columns, site, judged_all=not keep_missing)
     if waiting is not None:
         session.overlay(waiting)
         changes.append(waiting)
     views = (ViewChange(table, None),) if table in site.state.views else ()
-    return Landed(tuple(changes), landing, cleaned.verdicts, tuple(notes), views)
+    return Landed(tuple(changes), account_, cleaned.verdicts, notes, views)
+
+
+def history(model: Model, select: str, columns: Schema, site: Site) -> Landed:
+    """Stage the versions that the query's rows make, and the difference to the table as it is.
+
+    Row checks judge the query's rows, so that a bad one waits and makes no version; checks of the table, and those that
+    name what only a version has, judge the versions.
+    """
+    session = site.session
+    table = physical(model.name, site.context.environment)
+    before = site.state.tables.get(table)
+    made = history_columns(model, columns)
+    schema, notes = planned_schema(before, table, made)
+    rows = quote("rows " + str(model.name))
+    session.query(f"CREATE OR REPLACE TEMP TABLE {rows} AS {select}")
+    staged = _count(session, f"SELECT count(*) FROM {rows}")
+    of_rows, of_versions = _split(model, rows, site)
+    sifted = sift(session, columns, of_rows, subject(model, rows, columns, site), table=model.name)
+    _refuse_no_time(model, sifted.rows, site)
+    files = session.stage_rows(schema, versions(model, sifted.rows, columns))
+    judgement = judge(of_versions, subject(model, files.sql, made, site), session.query)
+    verdicts = _in_order(model, (*sifted.verdicts, *judgement.verdicts))
+    if judgement.blocked:
+        raise CheckBlockedError(model.name, verdicts)
+    lost = _count(session, collapsed(model, sifted.rows, columns))
+    cleaned = Clean(files, staged, lost, sifted.quarantined, verdicts, sifted.bad)
+    key = (*model.key, "valid_from")
+    change = difference(session, before, schema, files, made, key=key, anew=bool(notes))
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged_all=True)
+    session.query(f"DROP TABLE {rows}")
+    return landed(cleaned, change, waiting, before, site, notes)
+
+
+def _count(session: Session, select: str) -> int:
+    return int(str(session.query(select)[0][0]))
+
+
+def _refuse_no_time(model: Model, rows: str, site: Site) -> None:
+    """Refuse rows without a time: they have no place."""
+    found = _count(site.session, f"SELECT count(*) FROM {rows} WHERE {quote(model.time or '')} IS NULL")
+    if found:
+        raise BuildError(
+            f"{found} rows of {model.name} have no {model.time}, so they have no place in time.",
+            hint=f"Leave them out in the query, or set them aside: {{not_null: {model.time}, on_fail: quarantine}}.",
+            location=model.location,
+        )
+
+
+def _split(model: Model, rows: str, site: Site) -> tuple[tuple[Check, ...], tuple[Check, ...]]:
+    """Return the checks of the query's rows, and those of the versions, which cannot be set aside: they block."""
+    added, dropped = {column.name for column in HISTORY}, {model.time, model.deleted}
+
+    def judges_rows(check: Check) -> bool:
+        if dropped & set(check.columns):
+            return True
+        if added & set(check.columns):
+            return False
+        if not isinstance(check.rule, RowSql):
+            return isinstance(check.rule, ROW_RULES) or check.on_fail is Action.QUARANTINE
+        try:
+            site.session.describe(f"SELECT ({check.rule.expression}\n) FROM {rows}")
+        except LakeError:
+            return False  # it names what only a version has; or it is wrong, and judging will say how
+        return True
+
+    of_rows = tuple(check for check in model.checks if judges_rows(check))
+    of_versions = tuple(blocking(check) for check in model.checks if check not in of_rows)
+    return of_rows, of_versions
+
+
+def blocking(check: Check) -> Check:
+    """Return a check that blocks where it would quarantine, for rows that cannot be set aside."""
+    return replace(check, on_fail=Action.BLOCK) if check.on_fail is Action.QUARANTINE else check
+
+
+def _in_order(model: Model, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    places = {check.name: place for place, check in enumerate(model.checks)}
+    return tuple(sorted(verdicts, key=lambda verdict: places[verdict.check.name]))
 
 
 def quarantine_change(

@@ -113,22 +113,39 @@ def clean(
             )
             rows = f"({collapse(rows, columns, key, order_by)})"
     known = {} if collapsed else statistics_of(files)
-    judgement: Judgement = judge(checks, replace(subject, rows=rows, statistics=known), session.query)
+    sifted = sift(session, columns, checks, replace(subject, rows=rows, statistics=known), table=table)
+    if collapsed or sifted.quarantined:
+        files = session.stage_rows(schema, f"SELECT {names(columns)} FROM {sifted.rows}")
+    return Clean(files, staged, collapsed, sifted.quarantined, sifted.verdicts, sifted.bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Rows after their checks: a FROM item of the good ones, and the table of the bad ones where there are any."""
+
+    rows: str
+    quarantined: int
+    verdicts: tuple[Verdict, ...]
+    bad: str | None
+
+
+def sift(session: Session, columns: Schema, checks: tuple[Check, ...], subject: Subject, *, table: TableName) -> Sifted:
+    """Judge the rows and set the bad ones aside.
+
+    Raises:
+        CheckBlockedError: a blocking check failed.
+    """
+    judgement: Judgement = judge(checks, subject, session.query)
     if judgement.blocked:
         raise CheckBlockedError(table, judgement.verdicts)
-    bad, quarantined = None, 0
-    if judgement.quarantining:
-        marked = f"({flagged(judgement.quarantining, replace(subject, rows=rows))})"
-        session.query(
-            f"CREATE OR REPLACE TEMP TABLE {quote('bad ' + str(table))} AS "
-            f"SELECT * FROM {marked} WHERE _failed IS NOT NULL"
-        )
-        bad = quote("bad " + str(table))
-        quarantined = int(str(session.query(f"SELECT count(*) FROM {bad}")[0][0]))
-        rows = f"(SELECT {names(columns)} FROM {marked} WHERE _failed IS NULL)"
-    if collapsed or quarantined:
-        files = session.stage_rows(schema, f"SELECT {names(columns)} FROM {rows}")
-    return Clean(files, staged, collapsed, quarantined, judgement.verdicts, bad)
+    if not judgement.quarantining:
+        return Sifted(subject.rows, 0, judgement.verdicts, None)
+    marked = f"({flagged(judgement.quarantining, subject)})"
+    bad = quote("bad " + str(table))
+    session.query(f"CREATE OR REPLACE TEMP TABLE {bad} AS SELECT * FROM {marked} WHERE _failed IS NOT NULL")
+    quarantined = int(str(session.query(f"SELECT count(*) FROM {bad}")[0][0]))
+    good = f"(SELECT {names(columns)} FROM {marked} WHERE _failed IS NULL)"
+    return Sifted(good, quarantined, judgement.verdicts, bad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +177,14 @@ def difference(
     columns: Schema,
     *,
     key: tuple[str, ...],
-    keep_missing: bool = False,
+    stays: str = "false",
     anew: bool = False,
 ) -> Difference:
     """Stage the difference between the table as it is and the clean rows.
 
     Rows are matched by key, or, without one, whole and as multisets (the nth equal row matches the nth).
-    ``keep_missing`` leaves rows that the query no longer yields (kind ``append``). ``anew`` ends the table and begins a
-    new one in its place: its columns cannot become the new ones without rewriting.
+    ``stays`` is the SQL condition on an ``old`` row that keeps it although the query no longer yields it. ``anew`` ends
+    the table and begins a new one in its place: its columns cannot become the new ones without rewriting.
     """
     from metalayer.lake import TableChange, staged_positions_sql  # noqa: PLC0415 - imported when there is work
 
@@ -196,11 +213,12 @@ def difference(
         f"""
         CREATE OR REPLACE TEMP TABLE {matches} AS
         SELECT old.__file AS old_file, old.__row AS old_row, new.__file AS new_file, new.__row AS new_row,
-               old.__row IS NOT NULL AND new.__row IS NOT NULL AND {equal} AS same
+               old.__row IS NOT NULL AND new.__row IS NOT NULL AND {equal} AS same,
+               coalesce({stays}, false) AS stays
         FROM {old} AS old FULL JOIN {new} AS new ON {on}
         """
     )
-    gone = "old_row IS NOT NULL AND NOT same" + (" AND new_row IS NOT NULL" if keep_missing else "")
+    gone = "old_row IS NOT NULL AND NOT same AND (new_row IS NOT NULL OR NOT stays)"
     unchanged = int(str(session.query(f"SELECT count(*) FROM {matches} WHERE same")[0][0]))
     deleted = session.stage_deletes(
         state.name, f"SELECT old_file AS __file, old_row AS __row FROM {matches} WHERE {gone}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from metalayer.build.flow import flow_account
-from metalayer.build.kinds import Landed, Site, land
+from metalayer.build.kinds import Landed, Site, land, published_columns
 from metalayer.build.python import call
 from metalayer.core.errors import BuildError, did_you_mean
 from metalayer.core.failpoints import Failpoint, reach
@@ -67,7 +67,8 @@ def transform(model: Model, site: Site) -> Built:
     staged = 0 if landed.account is None else landed.account.staged
     flow = None if landed.account is None else flow_account(model, site, staged)
     reach(Failpoint.BUILD_AFTER_JUDGE)
-    return Built(model, landed, lineage_of(model, site.relations.columns), definition, columns, flow)
+    made = published_columns(model, columns)
+    return Built(model, landed, lineage_of(model, site.relations.columns), definition, made, flow)
 
 
 def _query(model: Model, site: Site) -> tuple[str, str]:

@@ -87,11 +87,16 @@ def published(draft: Draft, columns: Schema | None) -> Schema | None:
     if draft.kind is not Kind.SCD2 or columns is None or not isinstance(draft.shape, ModelShape):
         return columns
     shape = draft.shape
-    time = find(shape.time, columns) if shape.time else None
     dropped = {name.lower() for name in (shape.time, shape.deleted) if name}
     kept = tuple(column for column in columns if column.name.lower() not in dropped)
-    kind = time.type if time is not None else None
-    return (*kept, Column(VALID_FROM, kind), Column("valid_to", kind), *schema(is_current="boolean"))
+    return (*kept, *schema(valid_from="timestamptz", valid_to="timestamptz", is_current="boolean"))
+
+
+def judged(columns: Schema | None, kept: Schema | None) -> Schema | None:
+    """Return what checks may name: what the query yields, and what the kind adds to it."""
+    if columns is None or kept is None:
+        return None
+    return (*columns, *(column for column in kept if find(column.name, columns) is None))
 
 
 def reserved(draft: Draft) -> frozenset[str]:

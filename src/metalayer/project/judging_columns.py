@@ -12,7 +12,7 @@ from metalayer.core.schema import Column, Schema
 from metalayer.core.sql import OutputColumn, SqlSyntaxError, parse_query
 from metalayer.project.checks import DeclaredCheck
 from metalayer.project.clashes import Family, clash, family
-from metalayer.project.columns import Holdings, find, pinned, published, reserved, selected, texts
+from metalayer.project.columns import Holdings, find, judged, pinned, published, reserved, selected, texts
 from metalayer.project.draft import Draft, key_place
 from metalayer.project.files import Mistakes
 from metalayer.project.nodes import MapNode, Node, ScalarNode, locate
@@ -33,12 +33,13 @@ def judge_columns(draft: Draft, holdings: Holdings, mistakes: Mistakes) -> Draft
         kept = published(draft, columns)
         judge.reserved_names(columns)
     holdings.tables[draft.name] = kept
+    seen = judged(columns, kept)
     for item in draft.checks:
-        judge.sql(item, kept)
-    if columns is None or kept is None:
+        judge.sql(item, seen)
+    if columns is None or kept is None or seen is None:
         return draft
     judge.times(columns)
-    checks = tuple(replace(item, check=judge.check(item, kept)) for item in draft.checks)
+    checks = tuple(replace(item, check=judge.check(item, seen)) for item in draft.checks)
     return replace(
         draft,
         shape=judge.spelled_shape(columns),

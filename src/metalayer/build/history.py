@@ -1,0 +1,121 @@
+"""History (kind `scd2`): from rows with a time to versions, as SQL. Pure: it writes SQL and runs nothing.
+
+A row says what its key was from its time on, until the key's next row. All is computed from all rows, so a row that
+comes late takes its place as if it had come in time. Intervals are half-open and never overlap; there is a gap only
+where a delete closed a version and nothing opened the next.
+"""
+
+from __future__ import annotations
+
+from metalayer.core.errors import BuildError
+from metalayer.core.model import Model
+from metalayer.core.names import quote
+from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Scalar, Schema, schema
+
+HISTORY: Schema = schema(valid_from="timestamptz", valid_to="timestamptz", is_current="boolean")
+"""What a version has beside its values."""
+
+BEGINNING = "TIMESTAMPTZ '1970-01-01 00:00:00+00'"
+"""Where the first version of a key starts, whatever its time: older facts must find someone."""
+
+_TIMES = frozenset({"date", "timestamp", "timestamptz", "timestamp_s", "timestamp_ms", "timestamp_ns"})
+_TIES = ("_ingested_at", "_position")
+_WHENCE = frozenset(column.name for column in (*PROVENANCE, *CHANGE_CAPTURE)) - {"_rescued"}
+"""Columns that say how a row came, not what it says: they make no new version."""
+
+
+def time_of(model: Model, columns: Schema) -> str:
+    """Return the name of a model's time column.
+
+    Raises:
+        BuildError: the query does not yield it, or it holds no time.
+    """
+    name = model.time or ""
+    found = next((column for column in columns if column.name == name), None)
+    if found is None or not (isinstance(found.type, Scalar) and found.type.name in _TIMES):
+        what = "does not yield it" if found is None else f"yields it as {found.type}"
+        raise BuildError(
+            f"{model.name} names the time column '{name}', but its query {what}.",
+            hint="Name a column of type timestamptz, timestamp or date under `time:`, or cast it in the query.",
+            location=model.location,
+        )
+    return name
+
+
+def history_columns(model: Model, columns: Schema) -> Schema:
+    """Return the columns of a history: those of the query less `time` and `deleted`, and what a version has.
+
+    Raises:
+        BuildError: the query lacks a column that the kind needs, or yields one that the kind adds.
+    """
+    time_of(model, columns)
+    types = {column.name: str(column.type) for column in columns}
+    if model.deleted is not None and types.get(model.deleted) != "boolean":
+        raise BuildError(
+            f"{model.name} names '{model.deleted}' under `deleted:`, but its query yields no such boolean column.",
+            hint="Name a column that is true where a row ends its key, for example `_op = 'delete' AS is_deleted`.",
+            location=model.location,
+        )
+    double = next((column.name for column in HISTORY if column.name in types), None)
+    if double is not None:
+        raise BuildError(
+            f"The query of {model.name} yields a column '{double}', which the kind scd2 adds itself.",
+            hint="Give it another name with AS.",
+            location=model.location,
+        )
+    kept = tuple(column for column in columns if column.name not in {model.time, model.deleted})
+    return (*kept, *HISTORY)
+
+
+def _moments(model: Model, rows: str, columns: Schema) -> str:
+    """Return the WITH clause: ``placed`` numbers the rows of one moment, ``followed`` knows what was before.
+
+    Of several rows of one key and moment the last counts: by `_ingested_at` and `_position` where the rows have them,
+    then by the other columns, so that two computations of the same rows keep the same one.
+    """
+    have = [column.name for column in columns]
+    ties = [name for name in _TIES if name in have]
+    rest = [name for name in have if name not in {*model.key, *ties, model.time}]
+    order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in (*ties, *rest)) or "1"
+    keys = ", ".join(map(quote, model.key))
+    says = [name for name in rest if name not in {*_WHENCE, model.deleted}]
+    values = "{" + ", ".join(f"'c{number}': {quote(name)}" for number, name in enumerate(says)) + "}"
+    deleted = "false" if model.deleted is None else f"coalesce({quote(model.deleted)}, false)"
+    return f"""
+    WITH timed AS (
+        SELECT *, CAST({quote(model.time or "")} AS TIMESTAMPTZ) AS __time, {deleted} AS __deleted,
+               {values if says else "true"} AS __values
+        FROM {rows}
+    ), placed AS (
+        SELECT *, row_number() OVER (PARTITION BY {keys}, __time ORDER BY {order}) AS __place FROM timed
+    ), followed AS (
+        SELECT *, row_number() OVER moments AS __number,
+               __deleted IS NOT DISTINCT FROM lag(__deleted) OVER moments
+               AND (__deleted OR __values IS NOT DISTINCT FROM lag(__values) OVER moments) AS __again
+        FROM placed WHERE __place = 1
+        WINDOW moments AS (PARTITION BY {keys} ORDER BY __time)
+    )"""
+
+
+def versions(model: Model, rows: str, columns: Schema) -> str:
+    """Return the SELECT of the versions that rows make, with the columns of `history_columns`.
+
+    A key's first version starts at the beginning of time, unless the first that is known of the key is a delete.
+    """
+    kept = [quote(column.name) for column in history_columns(model, columns)[: -len(HISTORY)]]
+    keys = ", ".join(map(quote, model.key))
+    return f"""{_moments(model, rows, columns)}
+    SELECT {", ".join(kept)},
+           CASE WHEN __number = 1 THEN least(__time, {BEGINNING}) ELSE __time END AS valid_from,
+           lead(__time) OVER following AS valid_to,
+           lead(__time) OVER following IS NULL AS is_current
+    FROM followed WHERE NOT __again
+    WINDOW following AS (PARTITION BY {keys} ORDER BY __time)
+    QUALIFY NOT __deleted"""
+
+
+def collapsed(model: Model, rows: str, columns: Schema) -> str:
+    """Return the SELECT that counts the rows that made no version: overtaken at once, repeated, or deletes."""
+    return f"""{_moments(model, rows, columns)}
+    SELECT (SELECT count(*) FROM placed WHERE __place > 1) + (SELECT count(*) FROM followed WHERE __again OR __deleted)
+    """
