@@ -17,7 +17,7 @@ from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, quote_path
 from metalayer.lake import catalog, maintenance
 from metalayer.lake.catalog import Connection
-from metalayer.lake.commit import CommitWords, Rewrite, lock_order, write, write_rewrite
+from metalayer.lake.commit import lock_order, write, write_rewrite
 from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.values import (
     CommitKind,
@@ -30,6 +30,7 @@ from metalayer.lake.values import (
     TableChange,
     ViewChange,
 )
+from metalayer.lake.writer import CommitWords, Rewrite
 
 if TYPE_CHECKING:
     from metalayer.lake.session import Session

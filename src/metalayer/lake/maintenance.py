@@ -17,9 +17,10 @@ from metalayer.core.errors import UsageError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.catalog import Connection, one
-from metalayer.lake.commit import Rewrite, lock_order
+from metalayer.lake.commit import lock_order
 from metalayer.lake.files import read_sql
 from metalayer.lake.values import DataFile, FileList, LakeSettings
+from metalayer.lake.writer import Rewrite
 
 if TYPE_CHECKING:
     from metalayer.lake.session import Session

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from metalayer.core.errors import LakeError, did_you_mean
 from metalayer.core.names import TableName, quote
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, widens
-from metalayer.lake.values import LakeColumn, TableSchema, TableState, with_type
+from metalayer.lake.values import LakeColumn, TableSchema, TableState
 
 RESERVED = frozenset({"file_row_number", "file_index", "__file", "__row"})
 """Names by which the engine and the lake address rows within files; columns cannot bear them."""
@@ -192,12 +192,12 @@ def _changed(old: LakeColumn, type_: DataType, path: str, step: _Step) -> LakeCo
             return _changed_struct(old, type_, path, step)
         case ListOf(), ListOf():
             element = _changed(old.children[0], type_.element, f"{path}.element", step)
-            return with_type(replace(old, children=(element,)))
+            return _with_type(replace(old, children=(element,)))
         case MapOf(), MapOf():
             key, value = old.children
             value = _changed(value, type_.value, f"{path}.value", step)
             if key.type == type_.key:
-                return with_type(replace(old, children=(key, value)))
+                return _with_type(replace(old, children=(key, value)))
         case _:
             pass
     raise NotEvolvableError(
@@ -238,7 +238,22 @@ def _changed_struct(old: LakeColumn, type_: Struct, path: str, step: _Step) -> L
             f"Column '{path}' of {step.table} keeps none of its parts.",
             hint="Rebuild the table, or give the new values a column of their own.",
         )
-    return with_type(replace(old, children=tuple(parts)))
+    return _with_type(replace(old, children=tuple(parts)))
+
+
+def _with_type(column: LakeColumn) -> LakeColumn:
+    """Return the column with the type its parts make, for a column whose parts were changed."""
+    type_: DataType = column.type
+    match column.type:
+        case Scalar():
+            return column
+        case Struct():
+            type_ = Struct(tuple((child.name, child.type) for child in column.children))
+        case ListOf():
+            type_ = ListOf(column.children[0].type)
+        case MapOf():
+            type_ = MapOf(column.children[0].type, column.children[1].type)
+    return LakeColumn(column.id, column.name, type_, column.nullable, column.children, column.default)
 
 
 def format_type(type_: DataType) -> str:

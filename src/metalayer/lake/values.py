@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from metalayer.core.names import TableName
-from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct
+from metalayer.core.schema import Column, DataType, Schema
 
 ANY_HEAD: Final = -1
 """As `TableChange.expected_head`: an append that holds whatever else was committed to the table before it."""
@@ -327,18 +327,3 @@ class FileList:
     def rows(self) -> int:
         """How many live rows the files hold."""
         return sum(file.rows - file.deleted for file in self.files)
-
-
-def with_type(column: LakeColumn) -> LakeColumn:
-    """Return the column with the type its parts make, for a column whose parts were changed."""
-    type_: DataType = column.type
-    match column.type:
-        case Scalar():
-            return column
-        case Struct():
-            type_ = Struct(tuple((child.name, child.type) for child in column.children))
-        case ListOf():
-            type_ = ListOf(column.children[0].type)
-        case MapOf():
-            type_ = MapOf(column.children[0].type, column.children[1].type)
-    return LakeColumn(column.id, column.name, type_, column.nullable, column.children, column.default)
