@@ -66,6 +66,9 @@ class Batch:
             None where the format rejects whole files only.
         read: one SELECT that yields, after the parts were read, (part's name, records the reader met in it): its own
             count, which the account is held against.
+        shifts: one SELECT that yields, after the parts were read, (``_source``, ``first``, ``shift``): rows of the part
+            from the position ``first`` on stand ``shift`` records further down, because rejected lines before them are
+            records too; None where positions are right as they are.
         cleanup: statements to run afterwards.
         already: parts whose content was loaded before under another name: they are recorded, not loaded again.
         touched: parts whose content is what was loaded, only their positions move: nothing is superseded.
@@ -81,6 +84,7 @@ class Batch:
     prepare: tuple[str, ...] = ()
     rejects: str | None = None
     read: str | None = None
+    shifts: str | None = None
     cleanup: tuple[str, ...] = ()
     already: tuple[SetAside, ...] = ()
     touched: tuple[SetAside, ...] = ()

@@ -183,6 +183,15 @@ def rejects(parts: Sequence[tuple[str, str]]) -> str:
     )
 
 
+def shifts(parts: Sequence[tuple[str, str]]) -> str:
+    """Return the SELECT of how far rows stand behind the position they were counted at, for each rejected line."""
+    return (
+        "SELECT _source, line - number + 1 AS first, number AS shift FROM "
+        "(SELECT _source, line, row_number() OVER (PARTITION BY _source ORDER BY line) AS number "
+        f"FROM ({rejects(parts)}))"
+    )
+
+
 def read(parts: Sequence[tuple[str, str, str]], *, rejected: bool) -> str:
     """Return the SELECT of what the reader counted.
 

@@ -151,6 +151,18 @@ class FileSource:
             columns = batch.columns
             yield batch
 
+    def preview(self, engine: Engine) -> Batch:
+        """Return a batch of the files as they lie there, for a look at their rows: nothing is hashed or compared.
+
+        Raises:
+            SourceError: a file is not of the declared shape.
+        """
+        taken = [
+            _Taken(_Work(found, "looked at", None), {}, self._shape(found, self.columns, engine))
+            for found in self._find()
+        ]
+        return self._reading_of(taken, self.columns)
+
     def split(self, batch: Batch) -> Iterator[Batch]:
         """Yield the batch's alternatives: its parts one by one, or one part in a more careful reading.
 
@@ -257,6 +269,7 @@ class FileSource:
             prepare=around.prepare,
             rejects=around.rejects,
             read=around.read,
+            shifts=around.shifts,
             cleanup=around.cleanup,
         )
 

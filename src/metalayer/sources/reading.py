@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metalayer.core.errors import MetaLayerError, SourceError
-from metalayer.core.schema import JSON, VARCHAR, Column, DataType, ListOf, Scalar, Struct
+from metalayer.core.schema import JSON, VARCHAR, Column, DataType, ListOf, Scalar, Struct, widens
 from metalayer.core.source import Engine
 from metalayer.sources import columnar, delimited, documents
 from metalayer.sources.dialect import JsonDialect, TextDialect
@@ -18,6 +18,7 @@ from metalayer.sources.listing import Found
 from metalayer.sources.matching import Match
 from metalayer.sources.naming import labels
 
+DOUBLE = Scalar("double")
 SAMPLE = 20_000
 """How many records of a JSON file are looked at before it is read, and how many texts decide a new column's type."""
 
@@ -58,6 +59,11 @@ class ShapedFile:
         """Tell whether the engine's own reading of a JSON file does: all is known, nothing was out of place."""
         return self.shape.plain and not self.match.unknown
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether the file has no record."""
+        return not self.shape.labels and self.shape.plain
+
 
 @dataclass(frozen=True, slots=True)
 class Statements:
@@ -66,6 +72,7 @@ class Statements:
     prepare: tuple[str, ...] = ()
     rejects: str | None = None
     read: str | None = None
+    shifts: str | None = None
     cleanup: tuple[str, ...] = ()
 
 
@@ -122,9 +129,9 @@ def new_types(
             relation = _texts(file, dialect, format_)
             return infer(engine, relation, [delimited.text_of(place, dialect) for place in places], dialect)
         case JsonOptions(dialect=dialect):
-            return json_types(
-                _json_file(file, format_), [file.shape.labels[place] for place in places], dialect, engine
-            )
+            names = [file.shape.labels[place] for place in places]
+            types = json_types(file.found, names, format_, dialect, engine)
+            return tuple(types[name] or VARCHAR for name in names)
         case ParquetOptions():
             return tuple(file.shape.types[place] or VARCHAR for place in places)
 
@@ -136,43 +143,70 @@ def _texts(file: ShapedFile, dialect: TextDialect, format_: Format) -> str:
 
 
 def json_types(
-    file: documents.JsonFile, names: Sequence[str], dialect: JsonDialect, engine: Engine
-) -> tuple[DataType, ...]:
-    """Return the types of fields as their values tell."""
+    found: Found, names: Sequence[str], format_: Format, dialect: JsonDialect, engine: Engine
+) -> dict[str, DataType | None]:
+    """Return the types of a JSON file's fields as their values tell; None where there is no value."""
     if not names:
-        return ()
+        return {}
+    file = documents.JsonFile(found.path, found.size, format_ is Format.JSONL, ())
     (row,) = _asked(engine, documents.structure(file, dialect, names, SAMPLE))
-    types = [described_type(json.loads(str(item))) if item is not None else VARCHAR for item in row]
-    texts = [place for place, type_ in enumerate(types) if type_ == VARCHAR]
-    relation = (
-        f"(SELECT line FROM {documents.records(file, dialect)} WHERE {documents.is_object('line')} LIMIT {SAMPLE})"
-    )
-    told = infer(engine, relation, [documents.member_text("line", names[place]) for place in texts], dialect)
-    for place, type_ in zip(texts, told, strict=True):
+    types = {name: described_type(json.loads(str(item or '"NULL"'))) for name, item in zip(names, row, strict=True)}
+    unsure = [name for name, type_ in types.items() if type_ in {VARCHAR, DOUBLE}]
+    records = documents.records(file, dialect)
+    relation = f"(SELECT line FROM {records} WHERE {documents.is_object('line')} LIMIT {SAMPLE})"
+    told = infer(engine, relation, [documents.member_text("line", name) for name in unsure], dialect)
+    for name, type_ in zip(unsure, told, strict=True):
         # A string of digits was written as a string: it stays one. Times have no other way to be written.
-        if isinstance(type_, Scalar) and type_.name in {"date", "timestamp", "timestamptz"}:
-            types[place] = type_
-    return tuple(types)
+        timed = isinstance(type_, Scalar) and type_.name in {"date", "timestamp", "timestamptz"}
+        if timed if types[name] == VARCHAR else type_ != VARCHAR:
+            types[name] = type_
+    return types
 
 
-def described_type(described: object) -> DataType:
-    """Return the type that the engine's JSON description of a structure means.
+def described_type(described: object) -> DataType | None:
+    """Return the type that the engine's JSON description of a structure means; None where only null was seen.
 
     >>> str(described_type({"id": "UBIGINT", "tags": ["VARCHAR"]}))
     'struct("id" bigint, "tags" varchar[])'
     """
     match described:
         case dict():
-            fields = tuple((str(name), described_type(part)) for name, part in described.items())
+            fields = tuple((str(name), described_type(part) or JSON) for name, part in described.items())
             return Struct(fields) if fields else JSON
         case [element]:
-            return ListOf(described_type(element))
+            return ListOf(described_type(element) or JSON)
         case "UBIGINT" | "BIGINT":
             return Scalar("bigint")
-        case "DOUBLE" | "BOOLEAN":
+        case "DOUBLE" | "BOOLEAN" | "VARCHAR":
             return Scalar(str(described).lower())
-        case "VARCHAR" | "NULL":
-            return VARCHAR
+        case "NULL":
+            return None
+        case _:
+            return JSON
+
+
+def merged(one: DataType | None, other: DataType | None) -> DataType | None:
+    """Return a type that holds the values of both, as far as they are of one kind; text holds all others.
+
+    >>> str(merged(Scalar("bigint"), Scalar("double")))
+    'double'
+    """
+    if one is None or other is None or one == other:
+        return one or other
+    match one, other:
+        case Struct(), Struct():
+            names = dict.fromkeys([name for name, _ in (*one.fields, *other.fields)])
+            mine, yours = dict(one.fields), dict(other.fields)
+            return Struct(tuple((name, merged(mine.get(name), yours.get(name)) or JSON) for name in names))
+        case ListOf(element), ListOf(second):
+            return ListOf(merged(element, second) or JSON)
+        case Scalar(), Scalar():
+            if widens(one, other):
+                return other
+            if widens(other, one):
+                return one
+            numbers = {"tinyint", "smallint", "integer", "bigint", "decimal", "real", "double"}
+            return DOUBLE if {one.name, other.name} <= numbers else VARCHAR
         case _:
             return JSON
 
@@ -189,7 +223,7 @@ def rows(
     """Return the SELECT that reads a file: the table's columns, ``_position`` and ``_rescued``."""
     fields = delimited.columns_of(columns, file.match.places)
     shape = file.shape
-    if not shape.labels:
+    if file.is_empty:
         return delimited.nothing(fields)
     match options:
         case TextOptions(dialect=dialect):
@@ -215,7 +249,7 @@ def statements(
     files: Sequence[tuple[ShapedFile, str]], format_: Format, options: FileOptions, *, carefully: bool = False
 ) -> Statements:
     """Return what is run before and after the SELECTs of files, each with its counter."""
-    read = [(file, counter) for file, counter in files if file.shape.labels]
+    read = [(file, counter) for file, counter in files if not file.is_empty]
     if not read:
         return Statements()
     counters = [counter for _, counter in read]
@@ -234,4 +268,5 @@ def statements(
             if rejected:
                 lost = f"{lost}\nUNION ALL\n{delimited.rejects(named)}"
     read_by = delimited.read(counted, rejected=rejected)
-    return Statements(delimited.prepare(counters), lost or None, read_by, delimited.cleanup(counters))
+    shifts = delimited.shifts(named) if isinstance(options, TextOptions) else None
+    return Statements(delimited.prepare(counters), lost or None, read_by, shifts, delimited.cleanup(counters))

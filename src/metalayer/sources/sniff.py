@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from metalayer.core.errors import SourceError, UsageError
-from metalayer.core.schema import PROVENANCE, Column
+from metalayer.core.schema import PROVENANCE, VARCHAR, Column, DataType
 from metalayer.core.source import Engine
-from metalayer.sources.formats import SUFFIXES, FileOptions, Format, TextOptions
+from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.listing import Found, find
 from metalayer.sources.naming import column_names
+from metalayer.sources.reading import json_types, look, merged
 from metalayer.sources.sniff_dialect import common, decoded, written
-from metalayer.sources.sniff_values import Look, Shape, gathered, refined, shapes
+from metalayer.sources.sniff_values import NO_VALUE, Look, Shape, gathered, refined, shapes
 
 SAMPLES = 10
 
@@ -60,16 +61,20 @@ def sniff(paths: Sequence[str], root: str, engine: Engine, type_name: str | None
     format_, found = _format(paths, root, type_name)
     filled = [file for file in found if file.size] or list(found)
     samples = _spread(filled)
-    match format_:
-        case Format.CSV | Format.TSV:
-            sniffed = _text(tuple(paths), format_, samples, engine)
-        case _:
-            raise SourceError(
-                f"Files of type {format_.name.lower()} cannot be sniffed yet.", hint="Declare them by hand."
-            )
+    sniffed = _sniffed(tuple(paths), format_, samples, engine)
     seen = f"{len(samples)} of {len(found)} files" if len(samples) < len(found) else f"{len(found)} files"
     heading = (f"Drafted from {'one file' if len(found) == 1 else seen}; names and types are pinned from here on.",)
     return replace(sniffed, files=len(found), heading=(*heading, *sniffed.heading))
+
+
+def _sniffed(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine) -> Sniffed:
+    match format_:
+        case Format.CSV | Format.TSV:
+            return _text(paths, format_, samples, engine)
+        case Format.JSON | Format.JSONL:
+            return _json(paths, format_, samples, engine)
+        case Format.PARQUET:
+            return _parquet(paths, samples, engine)
 
 
 def _format(paths: Sequence[str], root: str, type_name: str | None) -> tuple[Format, tuple[Found, ...]]:
@@ -114,16 +119,18 @@ def _text(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], eng
     order = list(dict.fromkeys(label for file in files for label in file.labels))
     if not order:
         raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
-    look = refined(Look(files, dialect, gathered(files, dialect, engine, frozenset(order))), engine)
+    seen = refined(Look(files, dialect, gathered(files, dialect, engine, frozenset(order))), engine)
     columns, notes = [], {}
     for label, name in zip(order, column_names(order, [column.name for column in PROVENANCE]), strict=True):
-        verdict = look.verdict(label, name)
-        columns.append(Column(name, verdict.type, source_name=label if dialect.header and label != name else ""))
+        verdict = seen.verdict(label, name)
+        columns.append(
+            Column(name, verdict.type, source_name=label if dialect.header and label.lower() != name else "")
+        )
         if verdict.reason:
             notes[name] = verdict.reason
-    implied = look.dialect.delimiter if format_ is Format.CSV else None
-    pinned = replace(look.dialect, delimiter=implied if look.dialect.delimiter == "\t" else look.dialect.delimiter)
-    heading = (*_differences(files, order), *look.remarks)
+    implied = seen.dialect.delimiter if format_ is Format.CSV else None
+    pinned = replace(seen.dialect, delimiter=implied if seen.dialect.delimiter == "\t" else seen.dialect.delimiter)
+    heading = (*_differences(files, order), *seen.remarks)
     return Sniffed(format_.name.lower(), TextOptions(paths, pinned), tuple(columns), 0, tuple(samples), heading, notes)
 
 
@@ -135,3 +142,41 @@ def _differences(files: Sequence[Shape], order: Sequence[str]) -> tuple[str, ...
         if lacking:
             found.append(f"{file.found.name} lacks {', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}.")
     return tuple(found)
+
+
+# JSON and Parquet
+
+
+def _json(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine) -> Sniffed:
+    options = JsonOptions(paths)
+    found: dict[str, DataType | None] = {}
+    for file in samples:
+        shape = look(file, format_, options, (), engine, whole=False)
+        for label, type_ in json_types(file, shape.labels, format_, options.dialect, engine).items():
+            found[label] = merged(found.get(label), type_)
+    return _typed("json" if format_ is Format.JSON else "jsonl", options, found, samples)
+
+
+def _parquet(paths: tuple[str, ...], samples: Sequence[Found], engine: Engine) -> Sniffed:
+    options = ParquetOptions(paths)
+    found: dict[str, DataType | None] = {}
+    for file in samples:
+        shape = look(file, Format.PARQUET, options, (), engine, whole=False)
+        for label, type_ in zip(shape.labels, shape.types, strict=True):
+            found[label] = merged(found.get(label), type_ or VARCHAR)
+    return _typed("parquet", options, found, samples)
+
+
+def _typed(
+    type_name: str, options: FileOptions, found: Mapping[str, DataType | None], samples: Sequence[Found]
+) -> Sniffed:
+    """Return what is known of files whose columns have types of their own."""
+    if not found:
+        raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
+    columns, notes = [], {}
+    for label, name in zip(found, column_names(found, [column.name for column in PROVENANCE]), strict=True):
+        type_ = found[label]
+        columns.append(Column(name, type_ or VARCHAR, source_name=label if label.lower() != name else ""))
+        if type_ is None:
+            notes[name] = NO_VALUE
+    return Sniffed(type_name, options, tuple(columns), 0, tuple(samples), (), notes)

@@ -21,6 +21,7 @@ from metalayer.sources.naming import labels
 from metalayer.sources.sniff_dialect import first_records
 
 ROWS = 20_000
+NO_VALUE = "no value in the files looked at"
 _NULL_WORDS = ("NULL", "null", "NA", "N/A", "n/a", "NaN", "nan", "None", "\\N", "-", "#N/A")
 _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y")
 _TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
@@ -61,7 +62,7 @@ class Look:
         """Return a column's type, with the reason where it is not plain to see."""
         found = judge(self.evidence.get(label, Evidence()), name)
         if found is None:
-            return Verdict(VARCHAR, "no value in the files looked at")
+            return Verdict(VARCHAR, NO_VALUE)
         return replace(found, reason=self.reasons.get(label, found.reason))
 
     def typed(self, *names: str) -> bool:
