@@ -28,10 +28,11 @@ from metalayer.governance.relations import Relations
 from metalayer.metastore import facts
 from metalayer.orchestration.plan import Known, unread
 from metalayer.orchestration.plan import plan as decide
+from metalayer.orchestration.retry import surely
 from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
-    from metalayer.core.draft import SourceDraft
+    from metalayer.core.draft import ModelDraft, SourceDraft
     from metalayer.core.lineage import Graph
     from metalayer.core.source import Source
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
@@ -133,6 +134,7 @@ class Workspace:
 
         metastore = Metastore.open(DatabaseSettings(self.settings.database, self.settings.directory))
         metastore.migrate()
+        metastore.on_wait = lambda words: self._listener(Event(EventKind.WAITING, _now(), words))
         return metastore
 
     @cached_property
@@ -280,7 +282,7 @@ class Workspace:
                 shop, todo, chosen, row, refresh=refresh, code_version=_version(), git_commit=_git(self.project.root)
             )
         finally:
-            facts.record_events(self.metastore.connection, events)
+            surely(self.metastore, lambda connection: facts.record_events(connection, events))
         if report:
             result = with_report(shop, result, self.write_report(result))
         self._maintain_after(result)
@@ -464,9 +466,13 @@ def load_project(root: str | os.PathLike[str]) -> Project:
 
 @dataclass(frozen=True, slots=True)
 class AddedSource:
-    """A source that was added: what it is declared as, and the files that were written, relative to the project."""
+    """A source that was added: what it is declared as, and the files that were written, relative to the project.
+
+    ``model`` is None where a table of silver by that name is declared already.
+    """
 
     draft: SourceDraft
+    model: ModelDraft | None
     files: tuple[str, ...]
 
 
@@ -503,7 +509,7 @@ def add_source(
     with scratch() as engine:
         source = draft_source(table, paths, project.root, engine, type_name)
         model = None if silver in project.models else draft_model(silver, source, project.root, engine)
-    return AddedSource(source, scaffold.add_source(project.root, source, model, overwrite=overwrite))
+    return AddedSource(source, model, scaffold.add_source(project.root, source, model, overwrite=overwrite))
 
 
 def _now() -> datetime:

@@ -113,6 +113,17 @@ class EmbeddedServer:
                     raise
         return cls(str(place), socket_directory, clients)
 
+    def ensure(self) -> None:
+        """See that the server runs, and start it again where it was killed; ``socket_directory`` may be another then.
+
+        Raises:
+            MetastoreError: as for `join`.
+        """
+        place = Path(self.directory)
+        with _disk_errors(place), _opened(place / "lock") as lock:
+            _acquire(lock, fcntl.LOCK_EX, place)
+            self.socket_directory = _ensure_running(place)
+
     def leave(self) -> None:
         """Stop using the server; when this was its last user, its supervisor stops it. May be called twice."""
         if self._clients is None:

@@ -327,6 +327,7 @@ def start_run(connection: Connection, run: RunRow, *, code_version: str, git_com
         INSERT INTO metalayer.run (run_id, environment, state, command, selection, user_name, host, pid, code_version,
                                    git_commit, started_at)
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (run_id) DO NOTHING
         """,
         (
             run.run_id,

@@ -1,7 +1,7 @@
 """The door to PostgreSQL: one database, by its URL or embedded, holding two schemas (`metalayer` and `lake`).
 
-Here connections are made, all with the same session settings; here psycopg's errors become ours; here the locks of a
-publication are held. Nothing here knows a table apart from PostgreSQL's own.
+Here connections are made, all with the same session settings, and made again when they were lost; here psycopg's errors
+become ours; here the locks of a publication are held. Nothing here knows a table apart from PostgreSQL's own.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import select
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from typing_extensions import override
 
 from metalayer.core.errors import ConflictError, MetaLayerError, MetastoreError, MetastoreUnavailableError
 from metalayer.metastore import embedded, migrations
@@ -24,8 +27,18 @@ from metalayer.metastore import embedded, migrations
 OLDEST_SERVER = 15
 APPLICATION = "metalayer"
 _CONNECT_TIMEOUT = 10
+_PATIENCE = 120.0  # how long a server that went away is waited for: a restart, a failover, a minute's outage
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _JOINS = 3  # an embedded server that is killed between joining and connecting is started again
 _LONGEST_APPLICATION_NAME = 63
+
+_KEEPALIVES = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+"""A server whose machine went away without a word is noticed within a minute, not after the system's two hours."""
 
 _SESSION = """
 SET search_path TO pg_catalog;
@@ -48,14 +61,18 @@ class DatabaseSettings:
 class Metastore:
     """One PostgreSQL database: two schemas, `metalayer` (facts) and `lake` (DuckLake catalog).
 
-    One Metastore is for one thread; others take `connect`.
+    One Metastore is for one thread; others take `connect`. ``on_wait`` is called with a sentence before a server that
+    went away is waited for.
     """
 
     def __init__(self, server: embedded.EmbeddedServer | None, parameters: dict[str, str]) -> None:
         """Hold what `open` has made."""
+        self.on_wait: Callable[[str], None] = lambda _: None
         self._server = server
         self._parameters = parameters
         self._connection = _connect(parameters)
+        self._busy = False
+        self._patience = _PATIENCE
 
     @classmethod
     def open(cls, settings: DatabaseSettings) -> Self:
@@ -83,8 +100,38 @@ class Metastore:
 
     @property
     def connection(self) -> psycopg.Connection:
-        """The main connection, in autocommit (reads, and the commands inside `transaction`)."""
+        """The main connection, in autocommit (reads, and the commands inside `transaction`).
+
+        Outside a transaction a connection that was lost is made again, which waits for a server that went away: take it
+        from here each time rather than keep it.
+
+        Raises:
+            MetastoreUnavailableError: the server did not come back in time.
+        """
+        if not self._busy and _is_lost(self._connection):
+            self._reconnect()
         return self._connection
+
+    def _reconnect(self) -> None:
+        """Connect again, with patience; an embedded server that was killed is started again."""
+        begun, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                if self._server is not None:
+                    self._server.ensure()
+                    self._parameters = _embedded_parameters(self._server)
+                self._connection = _connect(self._parameters)
+            except MetastoreUnavailableError as error:
+                if time.monotonic() + pause > begun + self._patience:
+                    self._patience = 0.0  # whoever asks again, to record that it failed, need not wait again
+                    raise
+                if pause == _FIRST_PAUSE:
+                    self.on_wait(f"{error.message} Waiting up to {self._patience:.0f} s for it to come back.")
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._patience = _PATIENCE
+                return
 
     @property
     def conninfo(self) -> str:
@@ -104,18 +151,23 @@ class Metastore:
             MetastoreError: a transaction is already open, or an error inside it was swallowed (PostgreSQL would answer
                 the ``COMMIT`` kindly and commit nothing).
         """
-        if _status(self._connection) in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
+        connection = self.connection
+        if _status(connection) in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}:
             raise MetastoreError(
                 "A transaction of the metastore is already open.",
                 hint="Do all that must be true together inside the one that is open; a transaction has no parts.",
             )
-        with errors(), self._connection.transaction():
-            yield self._connection
-            if _status(self._connection) == pq.TransactionStatus.INERROR:
-                raise MetastoreError(
-                    "A command of the transaction failed, so that nothing of it can be committed.",
-                    hint="Let the error of the failed command out of the transaction; it says what to mend.",
-                )
+        self._busy = True
+        try:
+            with errors(), connection.transaction():
+                yield connection
+                if _status(connection) == pq.TransactionStatus.INERROR:
+                    raise MetastoreError(
+                        "A command of the transaction failed, so that nothing of it can be committed.",
+                        hint="Let the error of the failed command out of the transaction; it says what to mend.",
+                    )
+        finally:
+            self._busy = False
 
     def connect(self, *, application: str = APPLICATION) -> psycopg.Connection:
         """Make a further connection with the same session settings; the caller closes it."""
@@ -164,6 +216,7 @@ class Metastore:
 
     def close(self) -> None:
         """Close the connection and leave the embedded server, which stops after its last user. May be called twice."""
+        self._busy = True  # nobody gets a new connection from here on
         self._connection.close()
         if self._server is not None:
             self._server.leave()
@@ -187,6 +240,20 @@ def errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translate(error) from error
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor whose errors are ours: a statement outside `errors` says what went wrong as any other."""
+
+    @override
+    def execute(self, *arguments: Any, **named: Any) -> Self:
+        with errors():
+            return super().execute(*arguments, **named)
+
+    @override
+    def executemany(self, *arguments: Any, **named: Any) -> None:
+        with errors():
+            super().executemany(*arguments, **named)
 
 
 def translate(error: psycopg.Error) -> MetaLayerError:
@@ -248,6 +315,26 @@ def _hint(state: str) -> str:
             return "Read what PostgreSQL says above; the server's log may say more. Nothing was committed."
 
 
+def _is_lost(connection: psycopg.Connection) -> bool:
+    """Tell whether the server has ended a connection, also while nobody used it: an idle one is silent otherwise."""
+    for _ in range(8):  # a farewell may take several readings
+        if connection.closed or _status(connection) != pq.TransactionStatus.IDLE:
+            return connection.closed
+        if not _is_readable(connection.fileno()):
+            return False
+        try:
+            connection.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+    return True
+
+
+def _is_readable(descriptor: int) -> bool:
+    asked = select.poll()
+    asked.register(descriptor, select.POLLIN)
+    return bool(asked.poll(0))
+
+
 def _status(connection: psycopg.Connection) -> pq.TransactionStatus:
     return connection.info.transaction_status
 
@@ -281,7 +368,7 @@ def _parameters(url: str) -> dict[str, str]:
             hint="Write it as postgresql://user:password@host:port/database; in the user and the password write "
             "@ as %40, : as %3A, / as %2F, # as %23, ? as %3F and % as %25.",
         )
-    return {"application_name": APPLICATION, "connect_timeout": str(_CONNECT_TIMEOUT), **found}
+    return {"application_name": APPLICATION, "connect_timeout": str(_CONNECT_TIMEOUT), **_KEEPALIVES, **found}
 
 
 def _address(parameters: dict[str, str]) -> str:
@@ -296,7 +383,7 @@ def _fitting(application: str) -> str:
 
 def _connect(parameters: dict[str, str]) -> psycopg.Connection:
     try:
-        connection = psycopg.connect(make_conninfo("", **parameters), autocommit=True)
+        connection = psycopg.connect(make_conninfo("", **parameters), autocommit=True, cursor_factory=_Cursor)
     except psycopg.Error as error:
         raise _cannot_connect(error, parameters) from error
     try:

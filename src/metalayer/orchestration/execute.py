@@ -26,7 +26,7 @@ from metalayer.core.names import TableName, physical
 from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
 from metalayer.metastore import facts
 from metalayer.orchestration.plan import Known, plan, reads
-from metalayer.orchestration.retry import pauses
+from metalayer.orchestration.retry import pauses, surely
 from metalayer.orchestration.shop import Executed, Shop
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: b
     final = first
     if builds:
         broken = frozenset(table for table, result in loaded.items() if result.state is State.FAILED)
-        with shop.publisher():
-            final, published, at = _publish(shop, chosen, broken, loaded, refresh=refresh)
+        final, published, at = _publish(shop, chosen, broken, loaded, refresh=refresh)
         snapshot = at if at is not None else snapshot
     tasks = (*(task for task in first.tasks if task.kind is TaskKind.INGEST), *(item.task for item in published))
     worked = {task.table for task in tasks}
@@ -99,19 +98,30 @@ def _load(task: Task, shop: Shop) -> TaskResult:
         notes=tuple(notes),
         failure=failure,
     )
-    facts.record_attempt(
-        shop.metastore.connection,
-        context.run_id,
-        kind=task.kind.value,
-        table=str(task.table),
-        number=attempts,
-        started_at=started,
-        finished_at=context.clock(),
-        failure=failure,
-    )
-    facts.record_task(shop.metastore.connection, context.run_id, result)
+    _record_attempt(shop, task, attempts, started, failure)
+    surely(shop.metastore, lambda connection: facts.record_task(connection, context.run_id, result))
     _tell_finished(shop, result)
     return result
+
+
+def _record_attempt(shop: Shop, task: Task | None, number: int, started: datetime, failure: Failure | None) -> None:
+    """Record one try of a task; None is the publication as a whole."""
+    kind, table = (TaskKind.BUILD, "*") if task is None else (task.kind, str(task.table))
+    finished = shop.context.clock()
+
+    def write(connection: facts.Connection) -> None:
+        facts.record_attempt(
+            connection,
+            shop.context.run_id,
+            kind=kind.value,
+            table=table,
+            number=number,
+            started_at=started,
+            finished_at=finished,
+            failure=failure,
+        )
+
+    surely(shop.metastore, write)
 
 
 def _tell_retry(shop: Shop, task: Task | None, number: int, started: datetime, failure: Failure) -> None:
@@ -120,16 +130,7 @@ def _tell_retry(shop: Shop, task: Task | None, number: int, started: datetime, f
     shop.context.say(
         EventKind.TASK_RETRIED, f"{name}: {failure.message} Trying again.", None if task is None else task.table
     )
-    facts.record_attempt(
-        shop.metastore.connection,
-        shop.context.run_id,
-        kind=TaskKind.BUILD.value if task is None else task.kind.value,
-        table="*" if task is None else str(task.table),
-        number=number,
-        started_at=started,
-        finished_at=shop.context.clock(),
-        failure=failure,
-    )
+    _record_attempt(shop, task, number, started, failure)
 
 
 def _tell_finished(shop: Shop, result: TaskResult) -> None:
@@ -160,18 +161,17 @@ def _publish(
     *,
     refresh: bool,
 ) -> tuple[Plan, tuple[TaskResult, ...], int | None]:
-    """Stage and publish the derived tables, from the start again where somebody else committed first."""
+    """Stage and publish the derived tables, from the start again where somebody else committed first.
+
+    Each try holds the publisher's lock anew: whatever broke a try off may have taken the lock with it.
+    """
     waits, number = pauses(), 0
     while True:
         number += 1
         started = shop.context.clock()
-        state = shop.lake.state()
-        known = shop.known(state)
-        again = plan(shop.project, known, chosen, refresh=refresh)
-        staged = _Publication(shop, state, known, broken)
         try:
-            results = tuple(staged.stage(task) for task in again.tasks if task.kind is TaskKind.BUILD)
-            snapshot = staged.commit(results, failed=any(r.state is not State.DONE for r in loaded.values()))
+            with shop.publisher():
+                again, results, snapshot = _publish_once(shop, chosen, broken, loaded, refresh=refresh)
         except MetaLayerError as error:
             wait = next(waits, None) if error.transient else None
             if wait is None:
@@ -179,12 +179,31 @@ def _publish(
             _tell_retry(shop, None, number, started, failure_of(error))
             shop.pause(wait)
             continue
-        finally:
-            staged.close()
         finished = tuple(replace(result, snapshot=snapshot, attempts=number) for result in results)
         for result in finished:
             _tell_finished(shop, result)
         return again, finished, snapshot
+
+
+def _publish_once(
+    shop: Shop,
+    chosen: frozenset[TableName],
+    broken: frozenset[TableName],
+    loaded: Mapping[TableName, TaskResult],
+    *,
+    refresh: bool,
+) -> tuple[Plan, tuple[TaskResult, ...], int | None]:
+    """Plan over the newest snapshot, stage and commit."""
+    state = shop.lake.state()
+    known = shop.known(state)
+    again = plan(shop.project, known, chosen, refresh=refresh)
+    staged = _Publication(shop, state, known, broken)
+    try:
+        results = tuple(staged.stage(task) for task in again.tasks if task.kind is TaskKind.BUILD)
+        snapshot = staged.commit(results, failed=any(r.state is not State.DONE for r in loaded.values()))
+    finally:
+        staged.close()
+    return again, results, snapshot
 
 
 @dataclass(slots=True)

@@ -1,11 +1,33 @@
-"""Trying again: only what may help by its type, after growing, jittered pauses."""
+"""Trying again: only what may help by its type, after growing, jittered pauses; records at once, over a new connection.
+
+The waiting for a PostgreSQL that went away is the metastore's: it happens when the next attempt asks for a connection.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from metalayer.core.errors import MetastoreUnavailableError
+
+if TYPE_CHECKING:
+    from metalayer.metastore.facts import Connection
+    from metalayer.metastore.postgres import Metastore
 
 ATTEMPTS = 4
+
+
+def surely(metastore: Metastore, write: Callable[[Connection], object]) -> None:
+    """Write a record that may be written twice, again where the connection was lost on the way.
+
+    Raises:
+        MetastoreUnavailableError: the second connection was lost as well, or there is none.
+    """
+    try:
+        write(metastore.connection)
+    except MetastoreUnavailableError:
+        write(metastore.connection)
 
 
 def pauses(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime
 
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName
 from metalayer.core.run import Plan, RunResult, State
 from metalayer.metastore import facts
+from metalayer.orchestration.retry import surely
 from metalayer.orchestration.shop import Executed, Shop
 
 
@@ -35,10 +37,14 @@ def run(
 
     An error that ends the run, Ctrl-C included, is recorded before it goes on to the caller.
     """
-    context, connection = shop.context, shop.metastore.connection
-    if alive := processes():
-        facts.interrupt_dead_runs(connection, host=row.host, alive=alive, at=context.started_at)
-    facts.start_run(connection, row, code_version=code_version, git_commit=git_commit)
+    context = shop.context
+
+    def begin(connection: facts.Connection) -> None:
+        if alive := processes():
+            facts.interrupt_dead_runs(connection, host=row.host, alive=alive, at=context.started_at)
+        facts.start_run(connection, row, code_version=code_version, git_commit=git_commit)
+
+    surely(shop.metastore, begin)
     context.say(EventKind.RUN_STARTED, f"run {context.run_id}: {len(plan.tasks)} tasks", tasks=len(plan.tasks))
     executed = Executed(plan, (), None)
     state = State.FAILED
@@ -54,7 +60,7 @@ def run(
     finally:
         reach(Failpoint.RUN_BEFORE_FINISH)
         finished = context.clock()
-        facts.finish_run(connection, context.run_id, state=state, at=finished, snapshot=executed.snapshot, report=None)
+        _finish(shop, context.run_id, state, finished, executed.snapshot)
         context.say(EventKind.RUN_FINISHED, f"run {context.run_id}: {state}", state=state.value)
     return RunResult(
         run_id=context.run_id,
@@ -70,12 +76,14 @@ def run(
 
 def with_report(shop: Shop, result: RunResult, path: str) -> RunResult:
     """Record where the report of a run lies."""
-    facts.finish_run(
-        shop.metastore.connection,
-        result.run_id,
-        state=result.state,
-        at=result.finished_at,
-        snapshot=result.snapshot,
-        report=path,
-    )
+    _finish(shop, result.run_id, result.state, result.finished_at, result.snapshot, path)
     return replace(result, report=path)
+
+
+def _finish(
+    shop: Shop, run_id: str, state: State, at: datetime, snapshot: int | None, report: str | None = None
+) -> None:
+    surely(
+        shop.metastore,
+        lambda connection: facts.finish_run(connection, run_id, state=state, at=at, snapshot=snapshot, report=report),
+    )

@@ -72,12 +72,15 @@ def migrate(connection: psycopg.Connection, migrations: Sequence[Migration] | No
 
     Raises:
         MetastoreError: the database is of a newer or another MetaLayer.
-        psycopg.Error: a migration failed; nothing was changed.
+        MetastoreError, psycopg.Error: a migration failed; nothing was changed.
     """
     steps = shipped() if migrations is None else ordered(migrations)
     try:
         applied = _applied(connection)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+    except (psycopg.Error, MetastoreError) as error:
+        cause = error.__cause__ or error
+        if not isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+            raise
         applied = None
     if applied is not None and not _missing(steps, applied):
         return ()
