@@ -281,6 +281,8 @@ SHAPES: Mapping[str, Shape] = {
         type=_text("what was detected, or --type"),
         files=_list(_text(), "what was written"),
         columns=_list(_object("", name=_text(), type=_text())),
+        key=_list(_text(), "the columns that the data suggests as a key"),
+        checks=_list(_text(), "the names of the checks that the data suggests"),
         notes=_list(_text(), "what is worth a look"),
     ),
     "source list": _list(

@@ -45,10 +45,18 @@ def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *,
     notes = [*added.draft.heading, *(f"{column}: {text}" for column, text in added.draft.notes.items())]
     if len(paths) > 1 and not force:
         notes.append("Files are named one by one: quote a pattern ('data/*.csv') if more will come.")
+    notes += added.model.heading if added.model is not None else ()
     if call.json:
-        columns = [{"name": column.name, "type": str(column.type)} for column in model.columns]
         print_json(
-            {"table": str(model.name), "type": type_, "files": list(added.files), "columns": columns, "notes": notes}
+            {
+                "table": str(model.name),
+                "type": type_,
+                "files": list(added.files),
+                "columns": [{"name": column.name, "type": str(column.type)} for column in model.columns],
+                "key": list(model.key),
+                "checks": [check.name for check in added.model.checks] if added.model is not None else [],
+                "notes": notes,
+            }
         )
         return
     for path in added.files:
