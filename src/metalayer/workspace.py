@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.doctor import Finding
     from metalayer.orchestration.shop import Shop
+    from metalayer.orchestration.trial import TrialResult
     from metalayer.project.environment import Settings
 
 
@@ -133,7 +134,7 @@ class Workspace:
         from metalayer.metastore.postgres import DatabaseSettings, Metastore  # noqa: PLC0415 - validate needs none
 
         metastore = Metastore.open(DatabaseSettings(self.settings.database, self.settings.directory))
-        metastore.migrate()
+        surely(metastore.migrate)
         metastore.on_wait = lambda words: self._listener(Event(EventKind.WAITING, _now(), words))
         return metastore
 
@@ -152,7 +153,7 @@ class Workspace:
                 memory=self.settings.memory,
             ),
         )
-        lake.create()
+        surely(lake.create)
         return lake
 
     def source(self, model: Model) -> Source:
@@ -262,7 +263,7 @@ class Workspace:
         chosen = select(self.project, selection)
         events: list[Event] = []
         shop = self._shop(events)
-        todo = self.plan(selection, refresh=refresh)
+        todo = surely(lambda: self.plan(selection, refresh=refresh))
         row = facts.RunRow(
             shop.context.run_id,
             self.settings.name,
@@ -282,7 +283,7 @@ class Workspace:
                 shop, todo, chosen, row, refresh=refresh, code_version=_version(), git_commit=_git(self.project.root)
             )
         finally:
-            surely(self.metastore, lambda connection: facts.record_events(connection, events))
+            surely(lambda: facts.record_events(self.metastore.connection, events))
         if report:
             result = with_report(shop, result, self.write_report(result))
         self._maintain_after(result)
@@ -510,6 +511,29 @@ def add_source(
         source = draft_source(table, paths, project.root, engine, type_name)
         model = None if silver in project.models else draft_model(silver, source, project.root, engine)
     return AddedSource(source, model, scaffold.add_source(project.root, source, model, overwrite=overwrite))
+
+
+def rehearse(
+    project: Project, names: Iterable[str] = (), *, database: str | None = None
+) -> Iterator[TrialResult]:
+    """Run the project's tests, each on a lake that is thrown away; yield each result when it is known.
+
+    No environment and no secret is needed: a database is made for each test on the project's embedded PostgreSQL, or on
+    the server that ``database`` is a URL of.
+
+    Raises:
+        UsageError: a name names no test.
+        ProjectError: rows of a test do not fit their tables.
+    """
+    from metalayer.metastore.postgres import DatabaseSettings, Metastore  # noqa: PLC0415 - validate needs none
+    from metalayer.orchestration.rehearsal import rehearse as run_trials  # noqa: PLC0415 - the engine
+    from metalayer.orchestration.trial import trials  # noqa: PLC0415
+    from metalayer.project.environment import DIRECTORY  # noqa: PLC0415
+
+    chosen = trials(project, names)
+    if chosen:
+        with Metastore.open(DatabaseSettings(database, str(Path(project.root, DIRECTORY)))) as server:
+            yield from run_trials(project, chosen, server)
 
 
 def _now() -> datetime:

@@ -132,7 +132,7 @@ def fork(job: Job) -> Outcome:
         try:
             answer = work(job)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
-            answer = {"error": f"{type(error).__name__}: {error}\n{traceback.format_exc()[-2000:]}"}
+            answer = {"error": f"{type(error).__name__}: {error}\n{traceback.format_exc()}"}
         with os.fdopen(writing, "w") as pipe:
             json.dump(answer, pipe)
         os._exit(0)

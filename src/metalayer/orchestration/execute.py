@@ -99,7 +99,7 @@ def _load(task: Task, shop: Shop) -> TaskResult:
         failure=failure,
     )
     _record_attempt(shop, task, attempts, started, failure)
-    surely(shop.metastore, lambda connection: facts.record_task(connection, context.run_id, result))
+    surely(lambda: facts.record_task(shop.metastore.connection, context.run_id, result))
     _tell_finished(shop, result)
     return result
 
@@ -109,9 +109,9 @@ def _record_attempt(shop: Shop, task: Task | None, number: int, started: datetim
     kind, table = (TaskKind.BUILD, "*") if task is None else (task.kind, str(task.table))
     finished = shop.context.clock()
 
-    def write(connection: facts.Connection) -> None:
+    def write() -> None:
         facts.record_attempt(
-            connection,
+            shop.metastore.connection,
             shop.context.run_id,
             kind=kind.value,
             table=table,
@@ -121,7 +121,7 @@ def _record_attempt(shop: Shop, task: Task | None, number: int, started: datetim
             failure=failure,
         )
 
-    surely(shop.metastore, write)
+    surely(write)
 
 
 def _tell_retry(shop: Shop, task: Task | None, number: int, started: datetime, failure: Failure) -> None:

@@ -1,4 +1,4 @@
-"""Trying again: only what may help by its type, after growing, jittered pauses; records at once, over a new connection.
+"""Trying again: only what may help by its type, after growing, jittered pauses; small things at once.
 
 The waiting for a PostgreSQL that went away is the metastore's: it happens when the next attempt asks for a connection.
 """
@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from metalayer.core.errors import MetastoreUnavailableError
 
-if TYPE_CHECKING:
-    from metalayer.metastore.facts import Connection
-    from metalayer.metastore.postgres import Metastore
-
+T = TypeVar("T")
 ATTEMPTS = 4
 
 
-def surely(metastore: Metastore, write: Callable[[Connection], object]) -> None:
-    """Write a record that may be written twice, again where the connection was lost on the way.
+def surely(work: Callable[[], T]) -> T:
+    """Do what may be done twice, again where the connection was lost on the way; it must ask for the connection itself.
 
     Raises:
         MetastoreUnavailableError: the second connection was lost as well, or there is none.
     """
     try:
-        write(metastore.connection)
+        return work()
     except MetastoreUnavailableError:
-        write(metastore.connection)
+        return work()
 
 
 def pauses(

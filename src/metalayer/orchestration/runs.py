@@ -39,12 +39,13 @@ def run(
     """
     context = shop.context
 
-    def begin(connection: facts.Connection) -> None:
+    def begin() -> None:
+        connection = shop.metastore.connection
         if alive := processes():
             facts.interrupt_dead_runs(connection, host=row.host, alive=alive, at=context.started_at)
         facts.start_run(connection, row, code_version=code_version, git_commit=git_commit)
 
-    surely(shop.metastore, begin)
+    surely(begin)
     context.say(EventKind.RUN_STARTED, f"run {context.run_id}: {len(plan.tasks)} tasks", tasks=len(plan.tasks))
     executed = Executed(plan, (), None)
     state = State.FAILED
@@ -83,7 +84,7 @@ def with_report(shop: Shop, result: RunResult, path: str) -> RunResult:
 def _finish(
     shop: Shop, run_id: str, state: State, at: datetime, snapshot: int | None, report: str | None = None
 ) -> None:
-    surely(
-        shop.metastore,
-        lambda connection: facts.finish_run(connection, run_id, state=state, at=at, snapshot=snapshot, report=report),
-    )
+    def write() -> None:
+        facts.finish_run(shop.metastore.connection, run_id, state=state, at=at, snapshot=snapshot, report=report)
+
+    surely(write)
