@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -513,9 +513,7 @@ def add_source(
     return AddedSource(source, model, scaffold.add_source(project.root, source, model, overwrite=overwrite))
 
 
-def rehearse(
-    project: Project, names: Iterable[str] = (), *, database: str | None = None
-) -> Iterator[TrialResult]:
+def rehearse(project: Project, names: Iterable[str] = (), *, database: str | None = None) -> Iterator[TrialResult]:
     """Run the project's tests, each on a lake that is thrown away; yield each result when it is known.
 
     No environment and no secret is needed: a database is made for each test on the project's embedded PostgreSQL, or on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from metalayer.core.errors import UsageError, did_you_mean
@@ -31,6 +31,24 @@ def parse_duration(text: str) -> timedelta:
         raise UsageError(
             f"'{text}' is longer than any duration.", hint="Write a shorter one, for example 52w."
         ) from None
+
+
+def parse_moment(text: str) -> datetime:
+    """Read a moment; one without a zone is in UTC.
+
+    Raises:
+        UsageError: the text is none.
+
+    >>> parse_moment("2026-03-01T09:00:00Z")
+    datetime.datetime(2026, 3, 1, 9, 0, tzinfo=datetime.timezone.utc)
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a moment.", hint="Write date and time, for example 2026-03-01T09:00:00Z."
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def parse_keep(text: str) -> str:

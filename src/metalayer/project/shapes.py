@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from metalayer.core.check import Action, Dimension, Tolerance
@@ -16,7 +17,7 @@ from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
 from metalayer.core.schema import DataType, DriftPolicy, parse_type
-from metalayer.project.amounts import Compression, parse_keep, parse_memory
+from metalayer.project.amounts import Compression, parse_keep, parse_memory, parse_moment
 from metalayer.project.reading import Duration, Form
 
 _SCHEDULES = "Delete it: schedules are not declared yet; let cron call `metalayer run`."
@@ -625,6 +626,17 @@ class PoliciesShape:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeShape:
+    """What stands still in a test.
+
+    Attributes:
+        now: the moment that the clock shows throughout.
+    """
+
+    now: Annotated[datetime, Form("a moment such as 2026-03-01T09:00:00Z", parse_moment, pattern=r"^\d{4}-\d{2}-\d{2}")]
+
+
+@dataclass(frozen=True, slots=True)
 class TestShape:
     """A test of the whole project: batches in, tables out.
 
@@ -632,8 +644,10 @@ class TestShape:
         batches: what arrives, in order: rows by source table.
         expect: what tables hold afterwards: rows by table.
         description: what is shown.
+        freeze: what stands still meanwhile.
     """
 
     batches: tuple[Mapping[str, tuple[Mapping[str, object], ...]], ...]
     expect: Mapping[str, tuple[Mapping[str, object], ...]]
     description: str = ""
+    freeze: FreezeShape | None = None
