@@ -30,6 +30,9 @@ class Done:
 
     @property
     def json(self) -> object:
+        """One value on one line; rows stand one a line."""
+        assert self.out.endswith("\n")
+        assert self.out.count("\n") == 1 or self.out.startswith("[{")
         return json.loads(self.out)
 
 

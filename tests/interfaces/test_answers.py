@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -259,18 +258,3 @@ def test_doctor(ran: Metalayer, tmp_path: Path) -> None:
     assert [item["name"] for item in ill["findings"] if not item["ok"]] == ["PostgreSQL"]
     (tmp_path / "metalayer.yml").write_text("name: [", "utf-8")
     assert "metalayer validate" in Metalayer(tmp_path)("doctor", code=1).out
-
-
-def test_json_stands_on_one_line_for_programs(ran: Metalayer) -> None:
-    for verb in (
-        ("plan",),
-        ("history",),
-        ("lineage",),
-        ("doctor",),
-        ("validate",),
-        ("source", "list"),
-        ("quarantine", "list"),
-    ):
-        out = ran(*verb, "-o", "json").out
-        assert out.count("\n") == 1
-        json.loads(out)
