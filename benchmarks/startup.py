@@ -67,9 +67,8 @@ def main() -> None:
         time.sleep(2.5)
         measured(["-C", str(shop), "run"], Path(scratch))
         cases = {"metalayer --version": ["--version"], "run, nothing to do": ["-C", str(shop), "run"]}
-        print(
-            f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {repeat}"
-        )
+        load, cores, version = os.getloadavg()[0], os.cpu_count(), sys.version.split()[0]
+        print(f"load {load:.1f}, {cores} cores, Python {version}, medians of {repeat}")
         print(f"{'':24} {'wall s':>8} {'CPU s':>8} {'MB':>6}   goal")
         for name, arguments in cases.items():
             found = [measured(arguments, Path(scratch)) for _ in range(repeat)]
