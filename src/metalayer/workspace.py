@@ -326,12 +326,16 @@ class Workspace:
 
     def write_report(self, result: RunResult) -> str:
         """Write the report of a run as one HTML file and return its path."""
+        from metalayer.core.lineage import Graph  # noqa: PLC0415
         from metalayer.observability.report import RunReport, render  # noqa: PLC0415
 
+        # Which table reads which is all that is drawn: no query needs to be parsed for it.
+        models = self.project.models
+        graph = Graph.of(dict.fromkeys(models), {name: model.inputs for name, model in models.items()})
         directory = Path(self.settings.directory) / "reports"
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{result.run_id}.html"
-        path.write_text(render(RunReport(self.project.name, result, self.graph(), self._samples(result))), "utf-8")
+        path.write_text(render(RunReport(self.project.name, result, graph, self._samples(result))), "utf-8")
         return str(path)
 
     def _samples(self, result: RunResult) -> dict[str, list[dict[str, object]]]:
