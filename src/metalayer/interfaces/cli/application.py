@@ -17,6 +17,7 @@ VERBS = {
     "validate": "validate",
     "plan": "plan",
     "run": "run",
+    "test": "test",
     "query": "query",
     "render": "render",
     "history": "history",

@@ -75,6 +75,7 @@ These options stand before or after every command:
 | `METALAYER__…` | overrides a setting of the environment, for example `METALAYER__LAKE__DATA` |
 | `NO_COLOR` | prints without colour |
 | `METALAYER_DEBUG` | `1` shows the traceback of a fault of MetaLayer itself, else in `.metalayer/crash-….log` |
+| `METALAYER_TEST_DATABASE_URL` | a PostgreSQL on which `metalayer test` makes its databases, not the embedded one |
 | `METALAYER_FAILPOINT` | for tests: a fault at a step of a run: `name=kill`, `stop`, `error` or `sleep:SECONDS` |
 """
     parts = [head, shared, tail]

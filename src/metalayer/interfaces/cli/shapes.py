@@ -222,6 +222,53 @@ SHAPES: Mapping[str, Shape] = {
         unchanged=_UNCHANGED,
     ),
     "run": _RUN,
+    "test": _object(
+        "exit code 0 where all pass, else 1",
+        passed=_count("tests that passed"),
+        failed=_count("tests that failed"),
+        seconds=_number(),
+        tests=_list(
+            _object(
+                "one file of tests/",
+                name=_text("its path below tests/, without its ending"),
+                path=_text(),
+                description=_text(),
+                passed=_truth(),
+                seconds=_number(),
+                tables=_list(
+                    _object(
+                        "an expected table",
+                        table=_TABLE,
+                        passed=_truth(),
+                        columns=_list(_text(), "the columns that are compared"),
+                        expected=_count("rows that were expected"),
+                        found=_count("rows of the table"),
+                        problem=_maybe(_text("why the table could not be compared")),
+                        differences=_list(
+                            _object(
+                                "a row that is missing, one that nobody expected, or two nearest ones that differ",
+                                expected=_maybe(
+                                    {"type": "object", "description": "null where nobody expected the row"}
+                                ),
+                                found=_maybe({"type": "object", "description": "null where the row is missing"}),
+                                columns=_list(_text(), "where both are there: the columns that differ"),
+                            )
+                        ),
+                    )
+                ),
+                troubles=_list(
+                    _object(
+                        "a table that failed while a batch was worked on",
+                        batch=_count("which batch, from 1"),
+                        table=_TABLE,
+                        message=_text(),
+                        hint=_text("the mend"),
+                        blocked=_truth("a check blocked it or what it reads, which by itself fails no test"),
+                    )
+                ),
+            )
+        ),
+    ),
     "query": _ROWS,
     "render": _object("", table=_TABLE, sql=_text()),
     "history": _list(_object("a run, newest first", **_RUN_ROW)),
