@@ -48,6 +48,7 @@ class TextFile:
         passed: how many records stand before its data.
         fields: the table's columns.
         extras: headers and places of columns whose values are rescued as they are.
+        strict: whether quotes and line ends must be as the standard has them.
     """
 
     path: str
@@ -55,6 +56,7 @@ class TextFile:
     passed: int
     fields: tuple[Field, ...]
     extras: tuple[tuple[str, int], ...] = ()
+    strict: bool = True
 
 
 def scan(file: TextFile, dialect: TextDialect, delimiter: str, *, keep_rejects: bool = True) -> str:
@@ -71,6 +73,8 @@ def scan(file: TextFile, dialect: TextDialect, delimiter: str, *, keep_rejects: 
         "compression": literal(compression_of(file.path, dialect.compression)),
         "nullstr": "[" + ", ".join(literal(text) for text in dialect.nulls or (_NEVER,)) + "]",
     }
+    if not file.strict:
+        options["strict_mode"] = "false"
     if dialect.comment:
         options["comment"] = literal(dialect.comment)
     if keep_rejects:
@@ -164,8 +168,8 @@ def cleanup(counters: Sequence[str]) -> tuple[str, ...]:
 def rejects(parts: Sequence[tuple[str, str]]) -> str:
     """Return the SELECT of lines that were no records; ``parts`` are pairs of a part's name and its file's path."""
     values = ", ".join(f"({literal(name)}, {literal(path)})" for name, path in parts)
-    found = "CAST(regexp_extract(error_message, 'Found: (\\d+)', 1) AS bigint)"
-    wanted = "any_value(regexp_extract(error_message, 'Columns: (\\d+)', 1))"
+    found = "TRY_CAST(regexp_extract(error_message, 'Found: (\\d+)', 1) AS bigint)"
+    wanted = "max(regexp_extract(error_message, 'Columns: (\\d+)', 1))"
     reasons = (
         ("INVALID ENCODING", "'bytes that are not valid in the pinned encoding'"),
         ("UNQUOTED VALUE", "'a quote that is not closed, or text behind a closing quote'"),

@@ -96,6 +96,12 @@ class TextDialect(Writing):
             raise UsageError(
                 "The decimal sign and the thousands sign are the same.", hint="Correct `decimal` or `thousands`."
             )
+        signs = [sign for sign in (self.quote, self.escape, self.delimiter) if sign]
+        if wrong := next((text for text in self.nulls if any(sign in text for sign in signs)), None):
+            raise UsageError(
+                f"'{wrong}' cannot mean that there is no value: it holds the quote, the escape or the delimiter.",
+                hint="Take it out of `nulls`.",
+            )
         if self.skip < 0:
             raise UsageError("`skip` is negative.", hint="Write how many records stand before the header.")
 

@@ -95,8 +95,9 @@ def look(file: JsonFile, dialect: JsonDialect, columns: Sequence[tuple[str, Data
     return (
         f"WITH seen AS MATERIALIZED (SELECT line, row_number() OVER () AS n FROM {records(file, dialect)}{bound}), "
         f"good AS MATERIALIZED (SELECT line, n FROM seen WHERE {is_object('line')}), "
-        "names AS (SELECT unnest(json_keys(line)) AS name, n FROM good)\n"
-        "SELECT (SELECT list(name ORDER BY n, name) FROM (SELECT name, min(n) AS n FROM names GROUP BY name)), "
+        "names AS (SELECT unnest(json_keys(line)) AS name, (n, generate_subscripts(json_keys(line), 1)) AS at "
+        "FROM good)\n"
+        "SELECT (SELECT list(name ORDER BY at) FROM (SELECT name, min(at) AS at FROM names GROUP BY name)), "
         "(SELECT count(*) FROM seen) > (SELECT count(*) FROM good), "
         f"(SELECT coalesce(bool_or({' OR '.join(misfits) or 'false'}), false) FROM good)"
     )
@@ -110,13 +111,17 @@ def structure(file: JsonFile, dialect: JsonDialect, labels: Sequence[str], limit
 
 def _member(line: str, label: str) -> str:
     """Return the JSON of a field of an object."""
-    path = "$." + json.dumps(label, ensure_ascii=False)
-    return f"json_extract({line}, {literal(path)})"
+    return f"json_extract({line}, {literal(_pointer(label))})"
 
 
 def member_text(line: str, label: str) -> str:
     """Return the text of a field of an object: a string without its quotes."""
-    return f"json_extract_string({line}, {literal('$.' + json.dumps(label, ensure_ascii=False))})"
+    return f"json_extract_string({line}, {literal(_pointer(label))})"
+
+
+def _pointer(label: str) -> str:
+    """Return the JSON pointer to a field: of the ways to name one the only that takes any name."""
+    return "/" + label.replace("~", "~0").replace("/", "~1")
 
 
 def fast(file: JsonFile, dialect: JsonDialect, counter: str) -> str:

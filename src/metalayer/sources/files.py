@@ -15,7 +15,8 @@ from metalayer.core.errors import SourceError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType
 from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
-from metalayer.sources.listing import Found, digest, find
+from metalayer.sources.header import compression_of
+from metalayer.sources.listing import Content, Found, content, find
 from metalayer.sources.matching import Match, match
 from metalayer.sources.naming import column_names
 from metalayer.sources.reading import ShapedFile, look, new_types, rows, statements
@@ -35,11 +36,12 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A file whose content is new, with the position its part will have."""
+    """A file whose content is new, with the position its part will have, and whether quotes occur in it."""
 
     work: _Work
     position: Position
     file: ShapedFile
+    quoted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class FileSource:
     def _differs(self, found: Found, before: Position) -> bool:
         if (found.size, found.mtime_ns) != (before["size"], before["mtime_ns"]):
             return True
-        return self.verify and "hash" in before and digest(found.path) != before["hash"]
+        return self.verify and "hash" in before and content(found.path).hash != before["hash"]
 
     def _reading(self) -> str:
         """Return a fingerprint of how files are read: what was set aside is tried again when it changes."""
@@ -182,24 +184,36 @@ class FileSource:
             name, position = work.found.name, self._position(work.found)
             before = work.before if work.before is not None and _is_loaded(work.before) else None
             try:
-                position["hash"] = content = digest(work.found.path)
-                if before is not None and before["hash"] == content:
+                known = self._content(work.found)
+                position["hash"] = known.hash
+                if before is not None and before["hash"] == known.hash:
                     touched.append(SetAside(name, position, "its time changed, its content did not"))
                     continue
                 if before is not None and held.get(str(before["hash"])) == name:
                     del held[str(before["hash"])]
-                if content in held:
-                    reason = f"its content was loaded as {held[content]}"
-                    already.append(SetAside(name, {**position, "same_as": held[content]}, reason))
+                if (other := held.get(known.hash)) is not None:
+                    reason = f"its content was loaded as {other}"
+                    already.append(SetAside(name, {**position, "same_as": other}, reason))
                     continue
-                taken.append(_Taken(work, position, self._shape(work.found, columns, engine)))
+                taken.append(_Taken(work, position, self._shape(work.found, columns, engine), known.has_sign))
             except (OSError, SourceError) as error:
                 reason = error.message if isinstance(error, SourceError) else f"it cannot be read: {error.strerror}"
                 aside.append(SetAside(name, {**position, "aside": True}, reason))
                 continue
-            held[content] = name
+            held[known.hash] = name
         batch = self._assemble(taken, columns, engine)
         return replace(batch, aside=tuple(aside), already=tuple(already), touched=tuple(touched))
+
+    def _content(self, found: Found) -> Content:
+        """Return what a file's bytes are known by, and whether quotes are among them."""
+        match self.options:
+            case TextOptions(dialect=dialect):
+                quote = dialect.quote.encode("latin-1", "replace")
+                return content(found.path, quote, compression_of(found.path, dialect.compression))
+            case JsonOptions(dialect=dialect):
+                return content(found.path, compression=compression_of(found.path, dialect.compression))
+            case ParquetOptions():
+                return content(found.path)
 
     def _position(self, found: Found) -> dict[str, object]:
         return {"size": found.size, "mtime_ns": found.mtime_ns, "reading": self._reading()}
@@ -245,10 +259,15 @@ class FileSource:
         return replace(self._reading_of(taken, columns), alternatives=alone, drift=drift)
 
     def _careful(self, item: _Taken, columns: tuple[Column, ...]) -> tuple[Batch, ...]:
-        """Return the reading of a file record by record, where its format has one."""
-        if self.format in {Format.JSON, Format.JSONL} and item.file.is_plain:
-            return (self._reading_of([item], columns, carefully=True),)
-        return ()
+        """Return the more careful reading of a file, where there is one.
+
+        JSON is read record by record. Delimited text is read without the engine's strictness, which refuses files with
+        several kinds of line ends; where quotes occur that could join what stands apart, so there it is not done.
+        """
+        slow = not item.quoted if isinstance(self.options, TextOptions) else item.file.is_plain
+        if isinstance(self.options, ParquetOptions) or not slow:
+            return ()
+        return (self._reading_of([item], columns, carefully=True),)
 
     def _reading_of(self, taken: list[_Taken], columns: tuple[Column, ...], *, carefully: bool = False) -> Batch:
         """Return a batch of files: a SELECT for each, and what is run around them."""

@@ -14,11 +14,12 @@ from pathlib import Path
 from metalayer.core.errors import SourceError
 from metalayer.core.names import literal
 from metalayer.core.source import Engine
-from metalayer.sources.dialect import TextDialect
+from metalayer.sources.dialect import TextDialect, engine_encoding
 from metalayer.sources.listing import engine_path
 
 _BEGINNING = 1 << 16
 _LONGEST = 1 << 22
+_BIG_ENDIAN = b"\xfe\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def read_header(path: str, dialect: TextDialect, delimiter: str, engine: Engine)
             return found
         if size >= _LONGEST:
             raise SourceError(
-                "Its header does not end within the first 4 MB.",
+                "its header does not end within the first 4 MB",
                 hint="Check the quote sign and the line ends of the file.",
             )
         size *= 8
@@ -72,8 +73,10 @@ def _beginning(path: str, dialect: TextDialect, engine: Engine, size: int) -> tu
         with gzip.open(path) if compression == "gzip" else Path(path).open("rb") as file:
             data = file.read(size)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"It cannot be read: {error}.", hint="Write the file again, whole.") from error
+        raise SourceError(f"it cannot be read: {error}", hint="Write the file again, whole.") from error
     whole = len(data) < size
+    if data.startswith(_BIG_ENDIAN) and engine_encoding(dialect.encoding) == "utf-16":
+        raise SourceError("it is written in big-endian UTF-16, which cannot be read", hint="Convert it to utf-8.")
     encoding = "utf-8-sig" if dialect.encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else dialect.encoding
     if not whole and encoding.startswith("utf-16"):
         data = data[: len(data) - len(data) % 2]
@@ -100,8 +103,17 @@ def _header(text: str, dialect: TextDialect, delimiter: str, *, whole: bool) -> 
             continue
         passed += 1
         if passed > dialect.skip and any(value.strip() for value in values):
+            _refuse_garbled(values, dialect)
             return Header(tuple(values), passed)
     return Header((), passed) if whole else None
+
+
+def _refuse_garbled(values: list[str], dialect: TextDialect) -> None:
+    """Raise where a header was decoded into signs that no header holds: names must not be guessed from the rest."""
+    if any("\ufffd" in value or "\0" in value for value in values):
+        raise SourceError(
+            f"its header is not written in {dialect.encoding}", hint="Convert the file, or correct `encoding`."
+        )
 
 
 def records(text: str, dialect: TextDialect, delimiter: str) -> Iterator[tuple[list[str], bool]]:

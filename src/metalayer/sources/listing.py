@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metalayer.core.errors import SourceError, SourceUnavailableError
+from metalayer.sources.archives import GzipCheck, check_zstd
 
 _MAGIC = re.compile(r"[*?\[]")
 _CHUNK = 1 << 20
@@ -124,13 +125,40 @@ def _walk(directory: str, steps: tuple[str, ...], above: tuple[tuple[int, int], 
                 yield from _walk(entry.path, steps if deep else rest, (*above, identity))
 
 
-def digest(path: str) -> str:
-    """Return the SHA-256 of a file's bytes (with the processor's instructions for it, the fastest that is safe)."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file's bytes are known by.
+
+    Attributes:
+        hash: their SHA-256.
+        has_sign: whether the sign that was asked for occurs among them; of a compressed file, that it may.
+    """
+
+    hash: str
+    has_sign: bool
+
+
+def content(path: str, sign: bytes = b"", compression: str = "none") -> Content:
+    """Return what a file's bytes are known by (SHA-256 is the fastest safe hash where the processor helps with it).
+
+    Raises:
+        SourceError: the file is compressed and not whole.
+        OSError: it cannot be read.
+    """
+    hashed = hashlib.sha256()
+    check = GzipCheck() if compression == "gzip" else None
+    found = compression != "none"
     with Path(path).open("rb", buffering=0) as file:
-        hashed = hashlib.sha256()
         while chunk := file.read(_CHUNK):
             hashed.update(chunk)
-    return hashed.hexdigest()
+            found = found or (sign != b"" and sign in chunk)
+            if check is not None:
+                check.feed(chunk)
+    if check is not None:
+        check.finish()
+    elif compression == "zstd":
+        check_zstd(path)
+    return Content(hashed.hexdigest(), found)
 
 
 def engine_path(path: str) -> str:

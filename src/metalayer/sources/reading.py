@@ -228,7 +228,9 @@ def rows(
     match options:
         case TextOptions(dialect=dialect):
             extras = tuple((shape.labels[place], place) for place in file.match.unknown)
-            text = delimited.TextFile(file.found.path, len(shape.labels), shape.passed, fields, extras)
+            text = delimited.TextFile(
+                file.found.path, len(shape.labels), shape.passed, fields, extras, strict=not carefully
+            )
             return delimited.select(text, dialect, dialect.delimiter or format_.value, counter)
         case JsonOptions(dialect=dialect):
             json_file = _json_file(file, format_, fields)

@@ -152,7 +152,9 @@ def _fitting(look: Look, texts: frozenset[str], key: str, form: str, engine: Eng
 
 def _with_nulls(look: Look, engine: Engine) -> Look:
     """Return the look with the words that stand for "no value" among numbers and times, where there are such."""
-    trial = look.better(replace(look.dialect, nulls=("", *_NULL_WORDS)), engine)
+    signs = (look.dialect.quote, look.dialect.escape, look.dialect.delimiter or ",")
+    possible = [word for word in _NULL_WORDS if not any(sign in word for sign in signs if sign)]
+    trial = look.better(replace(look.dialect, nulls=("", *possible)), engine)
     gained = {label for label in look.evidence if look.evidence[label] != trial.evidence[label]}
     if not gained:
         return look
@@ -160,7 +162,7 @@ def _with_nulls(look: Look, engine: Engine) -> Look:
     for file in look.files:
         places = [place for place, label in enumerate(file.labels) if label in gained]
         values = ", ".join(f"c{place}" for place in places)
-        words = ", ".join(literal(word) for word in _NULL_WORDS)
+        words = ", ".join(literal(word) for word in possible)
         rows = engine.query(
             f"SELECT DISTINCT word FROM (SELECT unnest([{values}]) AS word FROM {_relation(file, look.dialect)}) "
             f"WHERE word IN ({words})"
