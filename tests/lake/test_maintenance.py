@@ -12,7 +12,7 @@ import pytest
 from metalayer.core.errors import ConflictError, LakeError, UsageError
 from metalayer.core.names import Layer, TableName
 from metalayer.core.schema import schema
-from metalayer.lake import CommitKind, CompactionRule, Lake, MaintenanceReport, TableChange
+from metalayer.lake import CommitKind, CompactionRule, Lake, MaintenanceReport, TableChange, plan_schema
 
 ORDERS = TableName(Layer.SILVER, "orders")
 COLUMNS = schema(id="bigint", name="varchar")
@@ -167,3 +167,38 @@ def test_compaction_does_not_bring_back_statistics(writer: Any, lake: Lake) -> N
         rows = connection.execute(f"SELECT * FROM lake.ducklake_{table}").fetchall()
         assert rows
         assert "example.org" not in str(rows)
+
+
+def test_the_newest_snapshot_of_long_ago_is_kept_for_those_who_took_it(lake: Lake, writer: Any) -> None:
+    """Nothing happened for a month; a reader takes the newest snapshot; a commit and maintenance follow at once."""
+    long_ago = writer.append(ORDERS, schema(id="bigint"), "SELECT 1")
+    writer.delete(ORDERS, "id = 1")
+    lake._metastore.connection.execute(
+        "UPDATE lake.ducklake_snapshot SET snapshot_time = snapshot_time - interval '30 days' WHERE snapshot_id <= %s",
+        [long_ago],
+    )
+    lake.maintain(keep=timedelta(days=7), grace=timedelta(days=1), now=datetime.now(UTC))
+    with lake.session(long_ago) as session:
+        assert session.query(f"SELECT id FROM {session.relation_sql(ORDERS)}") == [(1,)]
+
+
+def test_a_list_of_files_is_whole_or_refused(lake: Lake, writer: Any) -> None:
+    first = writer.append(ORDERS, schema(id="bigint"), "SELECT 1")
+    with lake.session(first) as session:
+        writer.delete(ORDERS, "id = 1")
+        lake.maintain(keep=timedelta(0), grace=timedelta(days=1), now=datetime.now(UTC))
+        with pytest.raises(ConflictError, match="was forgotten"):
+            session.relation_sql(ORDERS)
+
+
+def test_a_commit_that_waited_for_days_finds_its_files_gone(lake: Lake, writer: Any) -> None:
+    head = writer.append(ORDERS, schema(id="bigint"), "SELECT 1")
+    planned = plan_schema(lake.state().tables[ORDERS], ORDERS, schema(id="bigint"))
+    with lake.session() as session:
+        staged = session.stage_rows(planned, "SELECT 2")
+    later = datetime.now(UTC) + timedelta(days=2)
+    assert lake.maintain(keep=timedelta(days=7), grace=timedelta(days=1), now=later).orphans == 1
+    with pytest.raises(ConflictError, match="waited for its commit too long"):
+        writer.commit(TableChange(ORDERS, planned, head, added=staged.files))
+    with lake.session() as session:
+        assert session.query(f"SELECT id FROM {session.relation_sql(ORDERS)}") == [(1,)]

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from metalayer.core.errors import LakeError, MetastoreError, UsageError, did_you_mean
+from metalayer.core.errors import ConflictError, LakeError, MetastoreError, UsageError, did_you_mean
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.schema import engine_type
 from metalayer.lake.values import (
@@ -435,6 +435,11 @@ def read_files(connection: Connection, settings: LakeSettings, table: TableName,
                 deleted=gone,
                 begin=begin,
             )
+        )
+    # Expiry takes all at once: if the snapshot is still there, nothing of the list above was taken.
+    if not connection.execute("SELECT FROM lake.ducklake_snapshot WHERE snapshot_id = %s", [at]).rowcount:
+        raise ConflictError(
+            f"Snapshot {at} was forgotten while {table} was looked up.", hint="Read again from the newest snapshot."
         )
     next_id = max(column[1] for column in columns) + 1
     return FileList(table, TableSchema(table, current, next_id), tuple(files), at, table_id)

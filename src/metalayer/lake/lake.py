@@ -146,7 +146,15 @@ class Lake:
         words = CommitWords(attempt, kind, author, message, extra or {})
         tables = [change for change in changes if isinstance(change, TableChange)]
         views = [change for change in changes if isinstance(change, ViewChange)]
-        return self._transact(attempt, lambda connection: write(connection, tables, views, words), facts)
+
+        def rows(connection: Connection) -> int:
+            snapshot = write(connection, tables, views, words)
+            for change in tables:
+                _require_present(change.table, [file.path for file in change.added])
+                _require_present(change.table, [file.path for file in change.deleted])
+            return snapshot
+
+        return self._transact(attempt, rows, facts)
 
     def _transact(self, attempt: uuid.UUID, rows: Callable[[Connection], int], facts: Facts | None = None) -> Committed:
         """Write a commit's rows and facts in one transaction, and find out what became of it if the answer is lost."""
@@ -184,7 +192,7 @@ class Lake:
         """Compact, expire, and remove what no snapshot needs any more. No table says anything else afterwards.
 
         Args:
-            keep: how long snapshots are kept; the newest is always kept.
+            keep: how long a snapshot is kept after it was the newest.
             grace: how long a file that no kept snapshot needs stays, for readers that are still under way.
             now: the time.
             protect: snapshots that are needed whatever their age; later ones are kept with them.
@@ -195,9 +203,8 @@ class Lake:
         compacted = self._compact(compaction or CompactionRule())
         with self._metastore.transaction() as connection:
             expired = maintenance.expire(connection, keep=keep, now=now, protect=protect)
-        swept = maintenance.sweep(
-            self._metastore.connection, self._settings, grace=grace, now=now, orphan_age=orphan_age
-        )
+        with self._metastore.transaction() as connection:
+            swept = maintenance.sweep(connection, self._settings, grace=grace, now=now, orphan_age=orphan_age)
         return swept.having(compacted, expired)
 
     def _compact(self, rule: CompactionRule) -> tuple[Compacted, ...]:
@@ -218,7 +225,13 @@ class Lake:
 
     def _commit_rewrite(self, rewrite: Rewrite) -> Compacted:
         words = CommitWords(uuid.uuid4(), CommitKind.MAINTENANCE, "metalayer", f"compact {rewrite.table}", {})
-        committed = self._transact(words.attempt, lambda connection: write_rewrite(connection, rewrite, words))
+
+        def write_rows(connection: Connection) -> int:
+            snapshot = write_rewrite(connection, rewrite, words)
+            _require_present(rewrite.table, [file.path for file in rewrite.added])
+            return snapshot
+
+        committed = self._transact(words.attempt, write_rows)
         rows = sum(file.rows for file in rewrite.added)
         return Compacted(rewrite.table, committed.snapshot, len(rewrite.ended), len(rewrite.added), rows)
 
@@ -246,6 +259,19 @@ class Lake:
 def _outcome(connection: Connection, attempt: uuid.UUID) -> Committed | None:
     row = connection.execute("SELECT snapshot_id FROM lake.metalayer_commit WHERE attempt = %s", [attempt]).fetchone()
     return Committed(row[0], attempt) if row else None
+
+
+def _require_present(table: TableName, paths: Sequence[str]) -> None:
+    """Refuse staged files that are gone: whoever was held up for days finds them swept away.
+
+    It is asked while no other commit and no sweep can go on.
+    """
+    for path in paths:
+        if not Path(path).is_file():
+            raise ConflictError(
+                f"The file {path}, staged for {table}, is gone: it waited for its commit too long.",
+                hint="Nothing was committed: compute the change again.",
+            )
 
 
 def outside_sql(table: TableName) -> str:

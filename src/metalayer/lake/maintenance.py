@@ -6,6 +6,7 @@ notes them, and they are removed a grace period later, when no reader can still 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -138,19 +139,18 @@ SELECT number FROM gone
 
 
 def expire(connection: Connection, *, keep: timedelta, now: datetime, protect: Sequence[int]) -> int:
-    """Forget snapshots older than ``keep``, in the transaction of ``connection``; return how many.
+    """Forget snapshots that were not the newest for ``keep``, in the transaction of ``connection``; return how many.
 
-    The newest stays, and so does everything from the first protected one on. Files that only forgotten snapshots need
-    are noted for removal.
+    What the lake said that long ago stays readable: a reader that took the newest snapshot may go on for that long. So
+    does everything from the first protected one on. Files that only forgotten snapshots need are noted for removal.
     """
     lock_order(connection)
-    young, newest, oldest = one(
+    then, oldest = one(
         connection,
-        """SELECT min(snapshot_id) FILTER (WHERE snapshot_time >= %s), max(snapshot_id), min(snapshot_id)
-        FROM lake.ducklake_snapshot""",
+        "SELECT max(snapshot_id) FILTER (WHERE snapshot_time <= %s), min(snapshot_id) FROM lake.ducklake_snapshot",
         [now - keep],
     )
-    first = min([newest if young is None else young, newest, *protect])
+    first = min([oldest if then is None else then, *protect])
     if first <= oldest:
         return 0
     values = {"first": first, "now": now}
@@ -202,7 +202,11 @@ def _expire_tables(connection: Connection, values: Mapping[str, object]) -> None
 def sweep(
     connection: Connection, settings: LakeSettings, *, grace: timedelta, now: datetime, orphan_age: timedelta
 ) -> MaintenanceReport:
-    """Remove noted files whose grace period is over and files that no commit ever named; look for missing ones."""
+    """Remove noted files whose grace period is over and files that no commit ever named; look for missing ones.
+
+    It runs in the transaction of ``connection``, and no commit may go on meanwhile: one that was held up for longer
+    than ``orphan_age`` finds its files gone, and says so, rather than name them.
+    """
     if orphan_age < LEAST_ORPHAN_AGE:
         raise UsageError(
             f"Files that no commit names may not be removed after {orphan_age}: a run may still be writing them.",
@@ -211,6 +215,7 @@ def sweep(
     data = Path(settings.data)
     # Files are looked at before the catalog is: one that is committed in between is seen there.
     present = _present(data)
+    lock_order(connection)
     named, noted = _named(connection, data), _noted(connection, data)
     old = now - orphan_age
     orphans = [
@@ -237,8 +242,9 @@ def _present(data: Path) -> dict[Path, tuple[int, float]]:
     for layer in Layer:
         for path in (data / layer.value).glob("*/*.parquet"):
             if _OURS.fullmatch(path.name):
-                status = path.stat()
-                found[path] = (status.st_size, status.st_mtime)
+                with contextlib.suppress(FileNotFoundError):  # another maintenance has just removed it
+                    status = path.stat()
+                    found[path] = (status.st_size, status.st_mtime)
     return found
 
 
