@@ -63,6 +63,7 @@ _LOG_LIMIT = 1_000_000
 _LONGEST_SOCKET_PATH = 100  # 103 bytes on macOS, 107 on Linux, less some room
 _START_PATIENCE = 60.0
 _RECOVERY_PATIENCE = 300.0  # a server that was killed reads its log again before it is ready
+_LAUNCHES = 3  # one that ends without a word was killed: it is started again
 _LOCK_PATIENCE = _RECOVERY_PATIENCE + 30.0
 
 
@@ -236,6 +237,7 @@ def _ensure_running(place: Path) -> str:
     """Bring the server up, with a supervisor, and return its socket directory. The caller holds ``lock``."""
     deadline = time.monotonic() + _RECOVERY_PATIENCE
     launched_at: int | None = None
+    launches = 0
     while True:
         found = _postmaster(place)
         ours = found is not None and _is_ours(found, place)
@@ -246,8 +248,8 @@ def _ensure_running(place: Path) -> str:
             _look_after(place, found, supervised=supervised)
         elif not supervised:
             if launched_at is not None:
-                _refuse_or_wait(place, launched_at)
-            launched_at = _start(place, found)
+                _refuse_or_wait(place, launched_at, launches)
+            launched_at, launches = _start(place, found), launches + 1
         else:
             # its supervisor is just ending, or runs where we cannot see it (another container)
             deadline = min(deadline, time.monotonic() + _START_PATIENCE)
@@ -264,11 +266,13 @@ def _look_after(place: Path, found: _Postmaster, *, supervised: bool) -> None:
         _launch(place, found.socket_directory, adopted=found.pid)
 
 
-def _refuse_or_wait(place: Path, launched_at: int) -> None:
-    """Judge a server that ended while it started: only one reason goes away by itself."""
-    if "shared memory block" not in log_tail(str(place), since=launched_at):
+def _refuse_or_wait(place: Path, launched_at: int, launches: int) -> None:
+    """Judge a server that ended while it started: what another start may mend, and what it said it cannot do."""
+    said = log_tail(str(place), since=launched_at)
+    if "shared memory block" in said:
+        time.sleep(0.2)  # processes of a killed server are still going away
+    elif launches >= _LAUNCHES or re.search(r"\b(FATAL|PANIC|ERROR):", said):
         raise _start_error(place, "ended while it started", launched_at)
-    time.sleep(0.2)  # processes of a killed server are still going away
 
 
 def _start_error(place: Path, what: str, launched_at: int) -> MetastoreError:
