@@ -95,9 +95,9 @@ def look(file: JsonFile, dialect: JsonDialect, columns: Sequence[tuple[str, Data
     return (
         f"WITH seen AS MATERIALIZED (SELECT line, row_number() OVER () AS n FROM {records(file, dialect)}{bound}), "
         f"good AS MATERIALIZED (SELECT line, n FROM seen WHERE {is_object('line')}), "
-        "names AS (SELECT unnest(json_keys(line)) AS name, (n, generate_subscripts(json_keys(line), 1)) AS at "
+        "names AS (SELECT unnest(json_keys(line)) AS name, (n, generate_subscripts(json_keys(line), 1)) AS place "
         "FROM good)\n"
-        "SELECT (SELECT list(name ORDER BY at) FROM (SELECT name, min(at) AS at FROM names GROUP BY name)), "
+        "SELECT (SELECT list(name ORDER BY place) FROM (SELECT name, min(place) AS place FROM names GROUP BY name)), "
         "(SELECT count(*) FROM seen) > (SELECT count(*) FROM good), "
         f"(SELECT coalesce(bool_or({' OR '.join(misfits) or 'false'}), false) FROM good)"
     )

@@ -126,8 +126,11 @@ def new_types(
     """Return the types of columns that the table does not have yet, told by the file's values."""
     match options:
         case TextOptions(dialect=dialect):
-            relation = _texts(file, dialect, format_)
-            return infer(engine, relation, [delimited.text_of(place, dialect) for place in places], dialect)
+            texts = [delimited.text_of(place, dialect) for place in places]
+            try:
+                return infer(engine, _texts(file, dialect, format_), texts, dialect)
+            except MetaLayerError:
+                return (VARCHAR,) * len(texts)  # what is wrong with the file is told when its rows are read
         case JsonOptions(dialect=dialect):
             names = [file.shape.labels[place] for place in places]
             types = json_types(file.found, names, format_, dialect, engine)
@@ -137,7 +140,7 @@ def new_types(
 
 
 def _texts(file: ShapedFile, dialect: TextDialect, format_: Format) -> str:
-    text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, ())
+    text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, (), strict=False)
     scanned = delimited.scan(text, dialect, dialect.delimiter or format_.value, keep_rejects=False)
     return f"(FROM {scanned} LIMIT {SAMPLE})"
 
