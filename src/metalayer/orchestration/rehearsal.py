@@ -57,7 +57,8 @@ def rehearse(project: Project, trials: tuple[Trial, ...], server: Metastore) -> 
     for trial in trials:
         begun = time.monotonic()
         with _stage(project, trial, server) as stage:
-            troubles = tuple(trouble for number in range(len(trial.batches)) for trouble in stage.play(number + 1))
+            runs = max(1, len(trial.batches))
+            troubles = tuple(trouble for number in range(runs) for trouble in stage.play(number + 1))
             tables = stage.compare()
         yield TrialResult(trial, time.monotonic() - begun, tables, troubles)
 
