@@ -8,20 +8,27 @@ looked at.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from metalayer.interfaces.cli.process import run_process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _FENCE = re.compile(r"^```(\w*) *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"(?:#|--) (\S+\.(?:yml|sql|py))(?: .*)?")
+_PLAIN = re.compile(r"metalayer [^|&;<>`]*")
 RUNNABLE = ("console", "yaml", "sql", "python")
 DEMO = "metalayer demo shop"
 """Run once where its output is shown; where a guide only begins with it, the project is copied, database and all."""
@@ -146,8 +153,20 @@ class Shell:
         if step == Step(DEMO, "…") and self.demo.is_dir():
             shutil.copytree(self.demo, self.directory / "shop")
             return
+        code, printed = self._here(step.command) if _PLAIN.fullmatch(step.command) else self._there(step.command)
+        told = f"{block.place}\n$ {step.command}\n{printed}(exit code {code})"
+        assert code == 0, told
+        if step.expected is not None:
+            assert fits(step.expected, printed), f"{told}\nthe guide says:\n{step.expected}"
+        if step.command == DEMO and not self.demo.is_dir():
+            self._wait_for_server(self.directory / "shop")
+            shutil.copytree(self.directory / "shop", self.demo)
+            self.demo.with_name("demo.txt").write_text(printed, "utf-8")
+
+    def _there(self, command: str) -> tuple[int, str]:
+        """Run a command in a shell; return its exit code and what it printed."""
         done = subprocess.run(
-            ["bash", "-c", step.command],
+            ["bash", "-c", command],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -156,14 +175,25 @@ class Shell:
             timeout=120,
             check=False,
         )
-        told = f"{block.place}\n$ {step.command}\n{done.stdout}(exit code {done.returncode})"
-        assert done.returncode == 0, told
-        if step.expected is not None:
-            assert fits(step.expected, done.stdout), f"{told}\nthe guide says:\n{step.expected}"
-        if step.command == DEMO and not self.demo.is_dir():
-            self._wait_for_server(self.directory / "shop")
-            shutil.copytree(self.directory / "shop", self.demo)
-            self.demo.with_name("demo.txt").write_text(done.stdout, "utf-8")
+        return done.returncode, done.stdout
+
+    def _here(self, command: str) -> tuple[int, str]:
+        """Run `metalayer` in this process, which spares it to start: its process is tested elsewhere."""
+        arguments = shlex.split(command.replace("$PWD", str(self.directory)))[1:]
+        before = signal.getsignal(signal.SIGTERM)
+        printed = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+        try:
+            with (
+                mock.patch.dict(os.environ, self.environment, clear=True),
+                contextlib.chdir(self.directory),
+                contextlib.redirect_stdout(printed),
+                contextlib.redirect_stderr(printed),
+            ):
+                code = run_process(arguments)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        printed.seek(0)
+        return code, printed.read()
 
     @staticmethod
     def _wait_for_server(project: Path) -> None:
