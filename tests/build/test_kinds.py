@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -128,6 +129,95 @@ def test_a_reference_to_a_history_means_any_version(homes: Bench) -> None:
     )
     assert rows(homes, "SELECT id FROM silver.orders") == [(1,)]
     assert rows(homes, "SELECT id FROM silver.orders__quarantine") == [(2,)]
+
+
+# Ranges of time
+
+EVENTS = schema(id="bigint", city="varchar", at_="timestamptz")
+LATEST = "SELECT id, city, at_ FROM bronze.orders__current"
+
+
+def span(**more: object) -> Model:
+    return sql("silver.events", LATEST, Kind.TIME_RANGE, time="at_", **more)
+
+
+def events(bench: Bench, *models: Model, zone: str = "UTC") -> None:
+    bench.memory = MemorySource(EVENTS)
+    declare(bench, replace(source(), columns=EVENTS), *models)
+    bench.project = replace(bench.project, timezone=zone)
+
+
+def yields(bench: Bench, *found: str) -> RunResult:
+    """Run with a query that yields just these rows: a newer version of the one part supersedes the older."""
+    return arrived(bench, "a", *found)
+
+
+def held(bench: Bench) -> list[tuple[object, ...]]:
+    return rows(bench, "SELECT id, city, CAST(at_ AS VARCHAR)[:16] FROM silver.events ORDER BY ALL")
+
+
+def test_intervals_that_the_query_yields_replace_theirs_and_the_others_stay(bench: Bench) -> None:
+    events(bench, span(), zone="Europe/Vienna")
+    yields(bench, "1, 'a', '2026-03-01 10:00'", "2, 'b', '2026-03-01 22:59'", "3, 'c', '2026-03-01 23:00'")
+    result = yields(bench, "4, 'd', '2026-03-02 10:00'", "3, 'c', '2026-03-01 23:00'")  # both on the 2nd in Vienna
+    assert account(result, "silver.events") == LandingAccount(
+        staged=2, published=1, unchanged=1, before=3, removed=0, after=4
+    )
+    yields(bench, "5, 'e', '2026-03-01 00:00'")
+    assert held(bench) == [
+        (3, "c", "2026-03-01 23:00"),
+        (4, "d", "2026-03-02 10:00"),
+        (5, "e", "2026-03-01 00:00"),
+    ]
+    result = yields(bench, "6, 'f', NULL")
+    failure = result.results[-1].failure
+    assert failure is not None
+    assert "have no at_" in failure.message
+    assert len(held(bench)) == 3
+
+
+def test_a_lookback_shuts_older_intervals_and_fills_gaps(bench: Bench) -> None:
+    events(bench, span(lookback=timedelta(days=1)))
+    yields(bench, "1, 'a', '2026-03-01'", "2, 'b', '2026-03-04'", "3, 'c', '2026-03-05'")
+    result = yields(
+        bench, "1, 'late', '2026-03-01'", "4, 'gap', '2026-03-02'", "2, 'new', '2026-03-04'", "5, 'next', '2026-03-09'"
+    )
+    assert result.state is State.DONE, [item.failure for item in result.results]
+    assert account(result, "silver.events").staged == 3
+    assert held(bench) == [
+        (1, "a", "2026-03-01 00:00"),
+        (2, "new", "2026-03-04 00:00"),
+        (3, "c", "2026-03-05 00:00"),
+        (4, "gap", "2026-03-02 00:00"),
+        (5, "next", "2026-03-09 00:00"),
+    ]
+
+
+def test_with_a_key_a_row_moves_between_intervals(bench: Bench) -> None:
+    implied = check(Unique(), "id", on_fail=Action.BLOCK)
+    events(bench, span(key=("id",), checks=(implied, check(NotNull(), "city"))))
+    yields(bench, "1, 'a', '2026-03-01'", "2, 'b', '2026-03-01'", "3, NULL, '2026-03-01'", "4, NULL, '2026-03-02'")
+    assert rows(bench, "SELECT id FROM silver.events__quarantine ORDER BY id") == [(3,), (4,)]
+    result = yields(bench, "1, 'a', '2026-03-03'", "4, 'good', '2026-03-02'")
+    assert result.state is State.DONE, [item.failure for item in result.results]
+    assert held(bench) == [(1, "a", "2026-03-03 00:00"), (2, "b", "2026-03-01 00:00"), (4, "good", "2026-03-02 00:00")]
+    assert rows(bench, "SELECT id FROM silver.events__quarantine") == [(3,)]
+    assert yields(bench, "2, 'x', '2026-03-05'", "2, 'y', '2026-03-06'").state is State.FAILED
+    assert len(held(bench)) == 3
+
+
+def test_ranges_follow_the_rule_over_a_random_history(bench: Bench) -> None:
+    events(bench, span(lookback=timedelta(days=2)))
+    pick = random.Random(11)
+    expected: dict[int, list[tuple[object, ...]]] = {}
+    for _ in range(7):
+        found = [(pick.randint(1, 9), pick.randint(1, 12)) for _ in range(pick.randint(1, 6))]
+        yields(bench, *(f"{number}, 'x', '2026-03-{day_:02}'" for number, day_ in found))
+        newest = max(expected, default=0)
+        for day_ in {day_ for _, day_ in found}:
+            if day_ >= newest - 2 or day_ not in expected:
+                expected[day_] = [(n, "x", f"2026-03-{d:02} 00:00") for n, d in found if d == day_]
+        assert held(bench) == sorted(row for listed in expected.values() for row in listed)
 
 
 # A history against a plain model

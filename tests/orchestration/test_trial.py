@@ -35,7 +35,8 @@ FILES = {
         key: id
         checks: [{min: amount, value: 0, on_fail: quarantine}, {max: amount, value: 1000}]
         ---*/
-        SELECT id, amount, made, tags, age(CAST(now() AS TIMESTAMP), CAST(made AS TIMESTAMP)) < INTERVAL 2 DAYS AS is_new
+        SELECT id, amount, made, tags,
+               age(CAST(now() AS TIMESTAMP), CAST(made AS TIMESTAMP)) < INTERVAL 2 DAY AS is_new
         FROM bronze.orders__current
     """,
     "silver/unneeded.sql": "/*---\\nkind: full\\n---*/\\nSELECT error('never built') AS x FROM bronze.orders",

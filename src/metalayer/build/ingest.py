@@ -170,7 +170,7 @@ def _land(
         )
     if rejects is not None:
         changes.append(rejects.change)
-    waiting = quarantine_change(model, cleaned.bad, schema.public, site, judged_all=False)
+    waiting = quarantine_change(model, cleaned.bad, schema.public, site, judged="false")
     if waiting is not None:
         changes.append(waiting)
     parts, replaced = _positions(batch, seen, batch_id)

@@ -15,9 +15,13 @@ from metalayer.build.landing import (
     account,
     clean,
     difference,
+    names,
+    old_rows,
     quarantine,
+    same,
     sift,
 )
+from metalayer.build.ranges import interval_of, within
 from metalayer.core.check import ROW_RULES, Action, Check, References, RowSql, Verdict
 from metalayer.core.errors import BuildError, LakeError
 from metalayer.core.model import Kind, Model
@@ -32,13 +36,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What a model's query came to: the changes to commit, and what is known about them."""
+    """What a model's query came to: the changes to commit, and what is known about them.
+
+    ``is_partial`` says that not all rows of the query were staged: some lie further back than a lookback reaches.
+    """
 
     changes: tuple[TableChange, ...]
     account: LandingAccount | None
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
     views: tuple[ViewChange, ...] = ()
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
 
     Raises:
         CheckBlockedError: a blocking check failed.
-        BuildError: the kind is not built yet, or the rows cannot be made.
+        BuildError: the rows cannot be made.
     """
     match model.kind:
         case Kind.VIEW:
@@ -70,11 +78,7 @@ def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
         case Kind.SCD2:
             return history(model, select, columns, site)
         case Kind.TIME_RANGE:
-            raise BuildError(
-                f"{model.name} is of the kind {model.kind}, which this version declares and checks but does not build.",
-                hint="Use full, keyed, append, scd2 or view for now.",
-                location=model.location,
-            )
+            return ranges(model, select, columns, site)
 
 
 def published_columns(model: Model, columns: Schema) -> Schema:
@@ -144,7 +148,7 @@ def materialise(
         stays="true" if keep_missing else "false",
         anew=bool(notes),
     )
-    waiting = quarantine_change(model, cleaned.bad, columns, site, judged_all=not keep_missing)
+    waiting = quarantine_change(model, cleaned.bad, columns, site, judged="false" if keep_missing else "true")
     return landed(cleaned, change, waiting, before, site, notes)
 
 
@@ -207,9 +211,65 @@ def history(model: Model, select: str, columns: Schema, site: Site) -> Landed:
     cleaned = Clean(files, staged, lost, sifted.quarantined, verdicts, sifted.bad)
     key = (*model.key, "valid_from")
     change = difference(session, before, schema, files, made, key=key, anew=bool(notes))
-    waiting = quarantine_change(model, sifted.bad, columns, site, judged_all=True)
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged="true")
     session.query(f"DROP TABLE {rows}")
     return landed(cleaned, change, waiting, before, site, notes)
+
+
+def ranges(model: Model, select: str, columns: Schema, site: Site) -> Landed:
+    """Stage the rows of the intervals that the query yields, and leave all other intervals as they are.
+
+    With a key, a row also takes the place of the row of its key in another interval.
+    """
+    session, zone = site.session, site.relations.project.timezone
+    table = physical(model.name, site.context.environment)
+    before = site.state.tables.get(table)
+    schema, notes = planned_schema(before, table, columns)
+    interval, is_new = interval_of(model, columns, zone), before is None or before.rows == 0 or bool(notes)
+    old = None if before is None or is_new else old_rows(session, before, schema)
+    if old is not None and model.lookback is not None:
+        held = f"SELECT DISTINCT {interval} FROM {old} WHERE {quote(model.time or '')} IS NOT NULL"
+        newest = session.query(f"SELECT max({interval}) FROM {old}")[0][0]
+        select = within(select, interval, held, newest, model.lookback)
+    files = session.stage_rows(schema, select)
+    restated = quote("restated " + str(model.name))
+    session.query(f"CREATE OR REPLACE TEMP TABLE {restated} AS SELECT DISTINCT {interval} AS day FROM {files.sql}")
+    of_rows = tuple(check for check in model.checks if _judges_rows(check))
+    sifted = sift(session, columns, of_rows, subject(model, files.sql, columns, site), table=model.name)
+    _refuse_no_time(model, sifted.rows, site)
+    good = session.stage_rows(schema, f"SELECT {names(columns)} FROM {sifted.rows}") if sifted.quarantined else files
+    stays = f"{interval_of(model, columns, zone, 'old')} NOT IN (SELECT day FROM {restated} WHERE day IS NOT NULL)"
+    whole = (
+        good.sql
+        if old is None
+        else f"({_kept(model, old, good.sql, stays, columns)} UNION ALL SELECT {names(columns)} FROM {good.sql})"
+    )
+    of_table = tuple(check for check in model.checks if not _judges_rows(check))
+    judgement = judge(of_table, subject(model, whole, columns, site), session.query)
+    verdicts = _in_order(model, (*sifted.verdicts, *judgement.verdicts))
+    if judgement.blocked:
+        raise CheckBlockedError(model.name, verdicts)
+    change = difference(session, before, schema, good, columns, key=model.key, stays=stays, anew=bool(notes))
+    cleaned = Clean(good, files.rows, 0, sifted.quarantined, verdicts, sifted.bad)
+    again = f"coalesce({interval_of(model, columns, zone, 'q')} IN (SELECT day FROM {restated}), true)"
+    waits = site.state.tables.get(physical(model.name.quarantine, site.context.environment))
+    has_time = waits is not None and any(column.name == model.time for column in waits.schema.public)
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged=again if has_time else "true")
+    result = landed(cleaned, change, waiting, before, site, notes)
+    session.query(f"DROP TABLE {restated}")
+    return replace(result, is_partial=model.lookback is not None and old is not None)
+
+
+def _kept(model: Model, old: str, new: str, stays: str, columns: Schema) -> str:
+    """Return the SELECT of the rows that a table of ranges keeps."""
+    key = [column for column in columns if column.name in model.key]
+    moved = f" AND NOT EXISTS (FROM {new} AS new WHERE {same(key, 'old', 'new')})" if key else ""
+    return f"SELECT {names(columns)} FROM {old} AS old WHERE {stays}{moved}"
+
+
+def _judges_rows(check: Check) -> bool:
+    """Tell whether a check judges rows one by one, or sets some of them aside; the others judge the table."""
+    return isinstance(check.rule, ROW_RULES) or check.on_fail is Action.QUARANTINE
 
 
 def _count(session: Session, select: str) -> int:
@@ -237,7 +297,7 @@ def _split(model: Model, rows: str, site: Site) -> tuple[tuple[Check, ...], tupl
         if added & set(check.columns):
             return False
         if not isinstance(check.rule, RowSql):
-            return isinstance(check.rule, ROW_RULES) or check.on_fail is Action.QUARANTINE
+            return _judges_rows(check)
         try:
             site.session.describe(f"SELECT ({check.rule.expression}\n) FROM {rows}")
         except LakeError:
@@ -259,9 +319,7 @@ def _in_order(model: Model, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...
     return tuple(sorted(verdicts, key=lambda verdict: places[verdict.check.name]))
 
 
-def quarantine_change(
-    model: Model, bad: str | None, columns: Schema, site: Site, *, judged_all: bool
-) -> TableChange | None:
+def quarantine_change(model: Model, bad: str | None, columns: Schema, site: Site, *, judged: str) -> TableChange | None:
     """Stage the change of a model's quarantine; None where it has none or nothing changes."""
     from metalayer.lake import NotEvolvableError, plan_schema  # noqa: PLC0415 - the engine is imported when there is work
 
@@ -276,7 +334,7 @@ def quarantine_change(
     except NotEvolvableError:
         anew, schema = True, plan_schema(None, table, (*nullable, *QUARANTINE_COLUMNS))
     run_id = site.context.run_id
-    return quarantine(site.session, state, schema, bad, columns, run_id=run_id, judged_all=judged_all, anew=anew)
+    return quarantine(site.session, state, schema, bad, columns, run_id=run_id, judged=judged, anew=anew)
 
 
 def written(name: TableName, changes: tuple[TableChange, ...]) -> bool:

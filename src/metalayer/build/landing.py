@@ -246,13 +246,13 @@ def quarantine(
     columns: Schema,
     *,
     run_id: str,
-    judged_all: bool,
+    judged: str,
     anew: bool = False,
 ) -> TableChange | None:
     """Stage the change of a quarantine: each bad row once by its hash, rows that came good leave.
 
-    ``judged_all`` says that every row of the table was judged, so that a row not among the bad ones came good;
-    where only new rows were judged, those that wait stay. Returns None where nothing changes.
+    ``judged`` is the SQL condition on a waiting row ``q`` that it was judged again, so that it came good if it is not
+    among the bad ones; where only new rows were judged, those that wait stay. Returns None where nothing changes.
     """
     from metalayer.lake import TableChange  # noqa: PLC0415 - the engine is imported when there is work
 
@@ -272,9 +272,8 @@ def quarantine(
         return TableChange(table=schema.table, schema=schema, expected_head=head, added=added.files, replace=anew)
     waiting = session.positions_sql(state.name)
     leaves = (
-        f"NOT EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed = q._failed)"
-        if judged_all
-        else f"EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed <> q._failed)"
+        f"(({judged}) AND NOT EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash)) "
+        f"OR EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed <> q._failed)"
     )
     deleted = session.stage_deletes(state.name, f"SELECT __file, __row FROM {waiting} AS q WHERE {leaves}")
     added_files: tuple[StagedFile, ...] = ()

@@ -65,7 +65,7 @@ def transform(model: Model, site: Site) -> Built:
     )
     landed = land(model, f"SELECT {fields} FROM ({select})", columns, site)
     staged = 0 if landed.account is None else landed.account.staged
-    flow = None if landed.account is None else flow_account(model, site, staged)
+    flow = None if landed.account is None or landed.is_partial else flow_account(model, site, staged)
     reach(Failpoint.BUILD_AFTER_JUDGE)
     made = published_columns(model, columns)
     return Built(model, landed, lineage_of(model, site.relations.columns), definition, made, flow)
