@@ -101,6 +101,12 @@ class Session:
         """Return a sibling on the same engine, for another thread; it sees the same overlays, not the same views."""
         return Session(self._connection.cursor(), self._shared)
 
+    def at_snapshot(self, at: int) -> Session:
+        """Return a session on the same engine that reads another snapshot, with nothing staged."""
+        shared = self._shared
+        fresh = _Shared(shared.settings, at, shared.reader, shared.conninfo, shared.list_files)
+        return Session(self._connection.cursor(), fresh)
+
     def close(self) -> None:
         """End the connection. The engine ends with its last connection."""
         self._connection.close()

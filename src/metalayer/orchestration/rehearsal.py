@@ -66,9 +66,10 @@ def rehearse(project: Project, trials: tuple[Trial, ...], server: Metastore) -> 
 @contextmanager
 def _stage(project: Project, trial: Trial, server: Metastore) -> Iterator[_Stage]:
     """Open a lake for one test; its files lie in memory where the system offers that."""
-    from metalayer.lake import Lake, LakeSettings  # noqa: PLC0415 - the engine is imported when there is work
+    from metalayer.lake import LakeSettings  # noqa: PLC0415 - the engine is imported when there is work
     from metalayer.metastore.postgres import Metastore  # noqa: PLC0415
     from metalayer.metastore.temporary import temporary_database  # noqa: PLC0415
+    from metalayer.orchestration.one_engine import OneEngine  # noqa: PLC0415
 
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with (
@@ -77,9 +78,9 @@ def _stage(project: Project, trial: Trial, server: Metastore) -> Iterator[_Stage
         Metastore.open(settings) as metastore,
     ):
         metastore.migrate()
-        lake = Lake(metastore, LakeSettings(data=directory, threads=1))
-        lake.create()
-        yield _Stage(project, trial, lake, metastore)
+        with OneEngine(metastore, LakeSettings(data=directory, threads=1)) as lake:
+            lake.create()
+            yield _Stage(project, trial, lake, metastore)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -87,6 +88,7 @@ class Query:
         return rewriting.rewrite(self._statement, mapping)
 
 
+@functools.lru_cache(maxsize=256)  # a run asks for the same queries again and again, and none of them ever changes
 def parse_query(text: str, *, dialect: str = DUCKDB) -> Query:
     """Read one query. Another ``dialect`` than DuckDB's is for reading only.
 
