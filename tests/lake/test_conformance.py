@@ -27,7 +27,6 @@ from metalayer.lake import CompactionRule, Lake, LakeSettings, StagedFile, Table
 from metalayer.metastore.postgres import DatabaseSettings, Metastore
 
 Query = Callable[[str], list[tuple[object, ...]]]
-FILTERS = 3
 _numbers = itertools.count(1)
 
 
@@ -105,7 +104,7 @@ class History:
                 self.table, planned, head, added=new, deleted=deletes, replace=replace and head is not None
             )
             session.overlay(change)
-            self.compare(session.query, session.relation_sql(self.table), self.model)
+            self.compare(session.query, [session.relation_sql(self.table)], self.model, filters=1)
         done = self.lake.commit([change], attempt=uuid.uuid4())
         self.seen[done.snapshot] = self.model.copy()
 
@@ -214,23 +213,22 @@ class History:
         if self.seen:
             self.seen[newest] = self.model.copy()
 
-    def compare(self, query: Query, source: str, model: Model) -> None:
-        """Hold a reading against the model: the columns, the rows, and the rows that pass filters."""
+    def compare(self, query: Query, sources: Sequence[str], model: Model, filters: int) -> None:
+        """Hold readings against the model: the columns, the rows, and the rows that pass some filters."""
         query(f"CREATE OR REPLACE TEMP TABLE expected AS {model.select(list(model.rows))}")
-        described = [row[:2] for row in query(f"DESCRIBE SELECT * FROM {source} AS t")]
         wanted = [row[:2] for row in query("DESCRIBE expected")]
-        assert described == wanted, f"{source} has the columns {described}, not {wanted}"
-        difference = (
-            f"(FROM {source} AS t EXCEPT ALL FROM expected) UNION ALL (FROM expected EXCEPT ALL FROM {source} AS t)"
-        )
-        strange = query(difference)
-        assert strange == [], f"{source} has other rows: {strange}"
         conditions = model.conditions(self.chance)
-        for condition in self.chance.sample(conditions, min(len(conditions), FILTERS)):
-            found, wanted = (
-                query(f"SELECT id FROM {place} AS t WHERE {condition} ORDER BY id") for place in (source, "expected")
-            )
-            assert found == wanted, f"{condition} of {source} finds {found}, not {wanted}"
+        chosen = self.chance.sample(conditions, min(len(conditions), filters))
+        passing = {condition: query(f"SELECT id FROM expected WHERE {condition} ORDER BY id") for condition in chosen}
+        for source in sources:
+            described = [row[:2] for row in query(f"DESCRIBE SELECT * FROM {source} AS t")]
+            assert described == wanted, f"{source} has the columns {described}, not {wanted}"
+            more, fewer = f"FROM {source} AS t EXCEPT ALL FROM expected", f"FROM expected EXCEPT ALL FROM {source} AS t"
+            strange = query(f"({more}) UNION ALL ({fewer})")
+            assert strange == [], f"{source} has other rows: {strange}"
+            for condition, ids in passing.items():
+                found = query(f"SELECT id FROM {source} AS t WHERE {condition} ORDER BY id")
+                assert found == ids, f"{condition} of {source} finds {found}, not {ids}"
 
 
 OPERATIONS = st.lists(
@@ -242,21 +240,24 @@ OPERATIONS = st.lists(
 )
 
 
-def live(lake: Lake, judge: duckdb.DuckDBPyConnection, operations: list[str], seed: int) -> None:
+def live(
+    lake: Lake, judge: duckdb.DuckDBPyConnection, operations: list[str], seed: int, *, snapshots: int, filters: int
+) -> None:
+    """Live a history and look back at so many of its snapshots, with so many filters each."""
     history = History(lake, seed)
     for _ in range(4):
         history.add_column()
     history.append()
     for operation in operations:
         getattr(history, operation)()
-    for snapshot, model in history.seen.items():
-        with pinned(lake, judge, snapshot, history.table) as outside:
-            history.compare(lambda text: judge.execute(text).fetchall(), outside, model)
+    for snapshot, model in history.chance.sample(list(history.seen.items()), min(len(history.seen), snapshots)):
         listed = lake.files(history.table, snapshot)
         assert listed.rows == len(model.rows)
-        history.compare(lambda text: judge.execute(text).fetchall(), files.read_sql(listed), model)
+        with pinned(lake, judge, snapshot, history.table) as outside:
+            sources = [outside, files.read_sql(listed)]
+            history.compare(lambda text: judge.execute(text).fetchall(), sources, model, filters)
     with lake.session(reader="extension") as session:
-        history.compare(session.query, session.relation_sql(history.table), history.model)
+        history.compare(session.query, [session.relation_sql(history.table)], history.model, filters)
     state = lake.state()
     table = state.tables[history.table]
     assert table.rows == len(history.model.rows)
@@ -268,7 +269,7 @@ def live(lake: Lake, judge: duckdb.DuckDBPyConnection, operations: list[str], se
 def test_all_readers_agree(
     shared_lake: Lake, judge: duckdb.DuckDBPyConnection, operations: list[str], seed: int
 ) -> None:
-    live(shared_lake, judge, operations, seed)
+    live(shared_lake, judge, operations, seed, snapshots=3, filters=3)
 
 
 @pytest.mark.full
@@ -278,4 +279,4 @@ def test_all_readers_agree(
 def test_all_readers_agree_at_length(
     shared_lake: Lake, judge: duckdb.DuckDBPyConnection, operations: list[str], seed: int
 ) -> None:
-    live(shared_lake, judge, operations, seed)
+    live(shared_lake, judge, operations, seed, snapshots=100, filters=8)
