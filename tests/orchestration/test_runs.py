@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from memory import Bench, account, bench, check, declare, rows, run, source, sql
+from memory import COLUMNS, Bench, account, bench, check, declare, rows, run, source, sql
 from metalayer.core.check import Action, NotNull, Range, References, Unique
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
 from metalayer.core.run import FlowAccount, LandingAccount, State
+from metalayer.core.schema import schema
 
 __all__ = ["bench"]
 
@@ -86,6 +87,20 @@ def test_a_changed_part_supersedes_its_older_version(bench: Bench) -> None:
     assert rows(bench, "SELECT count(*) FROM bronze.orders") == [(3,)]
     assert rows(bench, "SELECT id, amount::double FROM silver.orders") == [(1, 9.0)]
     assert rows(bench, "SELECT id FROM bronze.orders__current") == [(1,)]
+
+
+def test_a_new_column_joins_the_table(bench: Bench) -> None:
+    declare(bench, source())
+    bench.memory.parts["a"] = ["1, 'x', 1.00, NULL"]
+    run(bench)
+    bench.memory.columns = (*COLUMNS, *schema(coupon="varchar"))
+    bench.memory.parts["b"] = ["2, 'x', 1.00, NULL, 'SPRING'"]
+    result = run(bench)
+    assert (result.state, result.results[0].attempts) == (State.DONE, 1)
+    bench.memory.columns = COLUMNS
+    bench.memory.parts["c"] = ["3, 'x', 1.00, NULL"]
+    assert run(bench).state is State.DONE
+    assert rows(bench, "SELECT id, coupon FROM bronze.orders ORDER BY id") == [(1, None), (2, "SPRING"), (3, None)]
 
 
 def test_current_is_the_latest_row_of_each_key(bench: Bench) -> None:

@@ -24,7 +24,7 @@ from metalayer.governance.relations import REJECTS_SCHEMA, Relations
 from metalayer.metastore import facts
 
 if TYPE_CHECKING:
-    from metalayer.lake import Lake, LakeState, Session, TableChange, ViewChange
+    from metalayer.lake import Lake, LakeState, Session, TableChange, TableSchema, TableState, ViewChange
     from metalayer.metastore.postgres import Metastore
 
 
@@ -113,7 +113,7 @@ def _load(model: Model, source: Source, batch: Batch, seen: dict[str, facts.Part
 def _land(
     model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], site: Site, dock: Dock
 ) -> Loaded:
-    from metalayer.lake import ANY_HEAD, CommitKind, TableChange, plan_schema  # noqa: PLC0415 - there is work
+    from metalayer.lake import CommitKind, TableChange, plan_schema  # noqa: PLC0415 - there is work
 
     context, table = dock.context, physical(model.name, dock.context.environment)
     session, state = site.session, site.state
@@ -163,7 +163,7 @@ def _land(
             TableChange(
                 table=table,
                 schema=schema,
-                expected_head=None if before is None else ANY_HEAD,
+                expected_head=_head(before, schema),
                 added=cleaned.files.files,
                 description=model.description,
             )
@@ -217,6 +217,15 @@ def _land(
     return Loaded(batch_id, committed.snapshot, account, cleaned.verdicts, notes)
 
 
+def _head(before: TableState | None, schema: TableSchema) -> int | None:
+    """Return what the commit compares: an append holds whatever else was appended, a change of columns does not."""
+    from metalayer.lake import ANY_HEAD  # noqa: PLC0415 - imported when there is work
+
+    if before is None:
+        return None
+    return ANY_HEAD if schema.columns == before.schema.columns else before.head
+
+
 def _with_known(columns: Schema, state: LakeState, table: TableName) -> Schema:
     """Return the batch's columns and those the table has beside them, provenance last."""
     before = state.tables.get(table)
@@ -268,7 +277,7 @@ def _stage_rejects(
     model: Model, batch: Batch, state: LakeState, session: Session, dock: Dock, stamp: tuple[str, str]
 ) -> _Rejects | None:
     """Stage the lines that could not be parsed, if there are any; ``stamp`` is the batch's id and time."""
-    from metalayer.lake import ANY_HEAD, TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
+    from metalayer.lake import TableChange, plan_schema  # noqa: PLC0415 - imported when there is work
 
     if batch.rejects is None or not batch.parts:
         return None
@@ -282,9 +291,7 @@ def _stage_rejects(
     files = session.stage_rows(schema, select)
     if not files.rows:
         return None
-    change = TableChange(
-        table=table, schema=schema, expected_head=None if before is None else ANY_HEAD, added=files.files
-    )
+    change = TableChange(table=table, schema=schema, expected_head=_head(before, schema), added=files.files)
     return _Rejects(change, files.rows)
 
 
