@@ -38,26 +38,24 @@ class Proxy:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loss: Loss | None = None
     _left: int = 0
-    _closed_until: float = 0.0
     fired: bool = False
 
     def __enter__(self) -> Self:
         parts = urlsplit(self.url)
         options = {name: values[0] for name, values in parse_qs(parts.query).items()}
         self._target = f"{options['host']}/.s.PGSQL.{options['port']}"
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._port = self._listening.getsockname()[1]
+        self._port = 0
+        self.listen()
         self.through = (
             f"postgresql:///{parts.path.lstrip('/')}?host=127.0.0.1&port={self._port}&user={quote(options['user'])}"
             "&sslmode=disable&gssencmode=disable"
         )
-        threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._listening.close()
+        self._deaf()
         self.cut()
 
     def lose(self, loss: Loss, number: int) -> None:
@@ -67,21 +65,32 @@ class Proxy:
 
     def cut(self, seconds: float = 0.0) -> None:
         """Cut every connection; nobody gets a new one for some seconds."""
-        self._closed_until = time.monotonic() + seconds
+        if seconds:
+            self._deaf()
+            timer = threading.Timer(seconds, self.listen)
+            timer.daemon = True
+            timer.start()
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
             _close(*pair)
 
-    def _accept(self) -> None:
+    def listen(self) -> None:
+        """Take connections, on the same port as before."""
+        self._listening = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, args=[self._listening], daemon=True).start()
+
+    def _deaf(self) -> None:
+        """Take no more connections: the next one is refused."""
+        _close(self._listening)
+
+    def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                client, _ = self._listening.accept()
+                client, _ = listening.accept()
             except OSError:
                 return
-            if time.monotonic() < self._closed_until:
-                client.close()
-                continue
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(self._target)
@@ -140,7 +149,7 @@ class Proxy:
                 _close(server)
             case Loss.AFTER | Loss.OUTAGE:
                 if loss is Loss.OUTAGE:
-                    self._closed_until = time.monotonic() + 2 * self.seconds
+                    self._deaf()
                 _silence(client)
                 server.sendall(chunk)
                 time.sleep(0.1)

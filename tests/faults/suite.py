@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[1])]
 
-from faults import kills, losses  # noqa: E402 - found by the line above
+from faults import crowds, kills, losses  # noqa: E402 - found by the line above
 from faults.ground import Ground, Tally  # noqa: E402
 from faults.warm import Warm  # noqa: E402
 
@@ -17,10 +17,12 @@ from faults.warm import Warm  # noqa: E402
 def main() -> None:
     """Try what is asked for and tell what was found; the exit code is 1 where something was."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=["kills", "maintenance", "answers", "servers"])
+    parser.add_argument("suite", choices=["kills", "maintenance", "answers", "servers", "crowd", "frozen"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trials", type=int, default=25, help="how many faults in one life")
     parser.add_argument("--lives", type=int, default=1, help="how many lives, from the seed on")
+    parser.add_argument("--members", type=int, default=5, help="how many processes in a crowd")
+    parser.add_argument("--seconds", type=float, default=20, help="how long a crowd works")
     parser.add_argument("--cli", action="store_true", help="through the command line, on an embedded server")
     given = parser.parse_args()
     begun, total = time.monotonic(), Tally()
@@ -33,6 +35,11 @@ def main() -> None:
                     one = losses.answers(ground, warm, seed, given.trials)
                 case "servers":
                     one = losses.servers(ground, warm, seed, given.trials)
+                case "crowd":
+                    one = crowds.crowd(ground, seed, given.members, given.seconds)
+                case "frozen":
+                    with Warm() as other:
+                        one = crowds.frozen(ground, warm, other, seed, given.trials)
                 case _:
                     one = kills.maintenance(ground, warm, seed, given.trials)
             total += one

@@ -31,7 +31,10 @@ class Job:
     Attributes:
         root: the project's directory.
         database: the URL of PostgreSQL; None is the embedded server.
-        verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker) or ``contents``.
+        verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker), ``look`` (the checker alone),
+            ``contents``, ``poll`` (read again and again) or ``outside`` (the same by the official extension).
+        select: which tables to run; None is all.
+        seconds: how long to read.
         fault: what METALAYER_FAILPOINT would say.
         kill_after: seconds after which the child is killed.
         thorough: at how many snapshots the checker compares both readers.
@@ -41,6 +44,8 @@ class Job:
     root: str
     database: str | None
     verb: str = "run"
+    select: str | None = None
+    seconds: float = 0.0
     fault: str | None = None
     kill_after: float | None = None
     thorough: int = 0
@@ -58,6 +63,7 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     contents: dict[str, dict[str, int]] = field(default_factory=dict)
     error: str = ""
+    reads: int = 0
 
 
 class Warm:
@@ -67,6 +73,11 @@ class Warm:
         self._process = subprocess.Popen(
             [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    @property
+    def pid(self) -> int:
+        """The process whose children do the jobs."""
+        return self._process.pid
 
     def __call__(self, job: Job) -> Outcome:
         assert self._process.stdin is not None
@@ -93,7 +104,7 @@ class Warm:
 
 def work(job: Job) -> dict[str, Any]:
     """Do a job in this process and return what there is to say."""
-    from faults import invariants, world
+    from faults import invariants, readers, world
     from metalayer.interfaces.cli.fault import install_fault
     from metalayer.workspace import Workspace
 
@@ -103,17 +114,21 @@ def work(job: Job) -> dict[str, Any]:
     with Workspace.open(job.root, environ=environ) as workspace:
         match job.verb:
             case "run":
-                result = workspace.run(report=False)
+                result = workspace.run(job.select, report=False)
                 return {"state": result.state.value, "error": _failures(result)}
             case "maintain":
                 report = workspace.maintain()
                 return {"state": "done", "violations": [f"missing: {path}" for path in report.missing]}
-            case "check":
-                result = workspace.run(report=False)
+            case "check" | "look":
+                result = workspace.run(report=False) if job.verb == "check" else None
                 found = invariants.check(workspace, snapshots=job.thorough)
                 found += invariants.differing(workspace, world.EXPECTED)
                 found += invariants.missing(workspace, world.World.at(job.seed, job.step).rows_that_count)
+                if result is None:
+                    return {"violations": found}
                 return {"state": result.state.value, "error": _failures(result), "violations": found}
+            case "poll" | "outside":
+                return readers.poll(workspace, job.seconds, outside=job.verb == "outside")
             case _:
                 return {"contents": invariants.contents(workspace)}
 
@@ -159,7 +174,7 @@ def fork(job: Job) -> Outcome:
 def main() -> None:
     """Read jobs until there are no more."""
     sys.path[:0] = SOURCES
-    from faults import invariants  # noqa: F401 - imports what the children need
+    from faults import invariants, readers  # noqa: F401 - imports what the children need
     from metalayer.build import ingest, transform  # noqa: F401 - as above
     from metalayer.interfaces.cli import fault  # noqa: F401 - as above
     from metalayer.metastore import postgres  # noqa: F401 - as above
