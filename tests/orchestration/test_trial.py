@@ -98,6 +98,34 @@ def test_the_canonical_sample_passes_as_written(tmp_path: Path, server: Metastor
     assert set(databases(server)) <= before
 
 
+CHANGES = """
+batches:
+  - bronze.crm_customers:
+      - {_op: insert, _changed_at: 2026-02-01T00:00:00Z, customer_id: 7, country: de}
+      - {_op: delete, _changed_at: 2026-02-03T00:00:00Z, customer_id: 7}
+  - bronze.crm_customers: [{_op: update, _changed_at: 2026-02-02T00:00:00Z, customer_id: 7, country: at}]
+expect:
+  silver.customers:
+    - {country: DE, valid_from: 1970-01-01, valid_to: 2026-02-02, is_current: false}
+    - {country: AT, valid_from: 2026-02-02, valid_to: 2026-02-03, is_current: false}
+"""
+NOBODY = """
+batches: [{bronze.orders: [{order_id: 1, customer_id: 7, quantity: 1, unit_price: 2, ordered_at: 2026-03-01}]}]
+expect:
+  gold.daily_sales: [{country: unknown, orders: 1}]
+  bronze.crm_customers: []
+"""
+
+
+def test_change_capture_is_told_by_its_columns(tmp_path: Path, server: Metastore) -> None:
+    shutil.copytree(CANONICAL, tmp_path / "shop")
+    (tmp_path / "shop/tests/changes.yml").write_text(CHANGES, "utf-8")
+    (tmp_path / "shop/tests/nobody.yml").write_text(NOBODY, "utf-8")
+    project = load_project(tmp_path / "shop")
+    for result in rehearse(project, ("changes", "nobody"), database=url_of(server, "postgres")):
+        assert told((result,)) == []
+
+
 def test_late_rows_duplicates_and_bad_ones_over_several_batches(attempt: Try) -> None:
     found = attempt(
         late="""

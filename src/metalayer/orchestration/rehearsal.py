@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalayer.build.context import RunContext, new_id
+from metalayer.build.landing import CheckBlockedError
 from metalayer.core.errors import MetaLayerError, Problem, ProjectError, did_you_mean
 from metalayer.core.event import Event
 from metalayer.core.model import Model
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "test"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of its own is made in it
-_FINE = frozenset({"CheckBlockedError", "Skipped"})
+_BLOCKED, _SKIPPED = CheckBlockedError.__name__, "Skipped"
 
 
 def rehearse(project: Project, trials: tuple[Trial, ...], server: Metastore) -> Iterator[TrialResult]:
@@ -211,10 +212,12 @@ def _row(context: RunContext) -> facts.RunRow:
 
 
 def _troubles(batch: int, results: tuple[TaskResult, ...]) -> Iterator[Trouble]:
-    for result in results:
-        if result.failure is not None:
-            failure = result.failure
-            yield Trouble(batch, result.task.table, failure.message, failure.hint, blocked=failure.type in _FINE)
+    """Yield what failed; what was left out counts as blocked where nothing but checks stopped a table."""
+    failed = [(result.task.table, result.failure) for result in results if result.failure is not None]
+    only_checks = all(failure.type in {_BLOCKED, _SKIPPED} for _, failure in failed)
+    for table, failure in failed:
+        blocked = failure.type == _BLOCKED or (failure.type == _SKIPPED and only_checks)
+        yield Trouble(batch, table, failure.message, failure.hint, blocked)
 
 
 def freeze(session: Session, now: datetime) -> None:
