@@ -108,6 +108,7 @@ expect:
   silver.customers:
     - {country: DE, valid_from: 1970-01-01, valid_to: 2026-02-02, is_current: false}
     - {country: AT, valid_from: 2026-02-02, valid_to: 2026-02-03, is_current: false}
+  bronze.crm_customers__current: []
 """
 NOBODY = """
 batches: [{bronze.orders: [{order_id: 1, customer_id: 7, quantity: 1, unit_price: 2, ordered_at: 2026-03-01}]}]

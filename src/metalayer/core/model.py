@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -40,6 +40,13 @@ class Ingest:
     options: object
     drift: DriftPolicy = "evolve"
     group: str | None = None
+
+    @property
+    def captures(self) -> bool:
+        """Tell whether rows are changes of a source's rows, with ``_op`` and ``_changed_at``."""
+        options = self.options
+        load = options.get("load") if isinstance(options, Mapping) else getattr(options, "load", None)
+        return load == "cdc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ def empty(columns: Schema) -> str:
 def current(model: Model, base: str, superseded: tuple[tuple[str, str], ...]) -> str:
     """Return the latest version of a source table's rows: each part's newest version, then each key's latest row.
 
-    A delete captured from the source removes its key. Ties of ``order_by`` fall to `_ingested_at`, then `_position`.
+    A delete captured from the source removes its key. Ties of ``order_by``, which for captured changes is their time
+    where nothing else is said, fall to `_ingested_at`, then `_position`.
     """
     if not isinstance(model.query, Ingest):
         return base
@@ -42,9 +43,12 @@ def current(model: Model, base: str, superseded: tuple[tuple[str, str], ...]) ->
         text += f" WHERE (_source, _batch_id) NOT IN (VALUES {pairs})"
     if model.key:
         keys = ", ".join(map(quote, model.key))
-        newest = [*model.order_by, "_ingested_at", "_batch_id", "_position"]
+        order_by = model.order_by or (("_changed_at",) if model.query.captures else ())
+        newest = [*order_by, "_ingested_at", "_batch_id", "_position"]
         order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in newest)
         text += f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
+        if model.query.captures:
+            text = f"SELECT * FROM ({text}) WHERE _op IS DISTINCT FROM 'delete'"
     elif not superseded:
         return base
     return f"({text})"
@@ -98,7 +102,7 @@ class Relations:
         if model.columns and all(column.type is not None for column in model.columns):
             if not isinstance(model.query, Ingest):
                 return model.columns
-            captured = () if model.query.group is None else CHANGE_CAPTURE
+            captured = CHANGE_CAPTURE if model.query.captures else ()
             return (*model.columns, *PROVENANCE, *captured)
         raise BuildError(
             f"{name} has never been built, so there is nothing to read.",

@@ -201,7 +201,7 @@ def _value(node: Node) -> Value:
 
 def _source_columns(model: Model, rows: Iterable[Row]) -> Schema:
     """Return what a source yields in a test: its declared columns, else those that the rows have, by their look."""
-    captured = CHANGE_CAPTURE if captures(model) else ()
+    captured = CHANGE_CAPTURE if isinstance(model.query, Ingest) and model.query.captures else ()
     declared = tuple(Column(column.name, column.type or Scalar("varchar")) for column in model.columns)
     if declared:
         return (*declared, *captured)
@@ -213,15 +213,6 @@ def _source_columns(model: Model, rows: Iterable[Row]) -> Schema:
         *(Column(name, _looks_like(values)) for name, values in looks.items() if not _is(name, captured)),
         *captured,
     )
-
-
-def captures(model: Model) -> bool:
-    """Tell whether a source's rows carry what change capture adds."""
-    if not isinstance(model.query, Ingest):
-        return False
-    options = model.query.options
-    load = options.get("load") if isinstance(options, Mapping) else getattr(options, "load", None)
-    return load == "cdc" or model.query.group is not None
 
 
 def _is(name: str, columns: Schema) -> bool:
