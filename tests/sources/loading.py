@@ -56,7 +56,7 @@ class Loaded:
         found: dict[str, int] = dict.fromkeys(self.read, 0)
         for name in [str(row["_source"]) for row in self.rows] + [str(row[0]) for row in self.rejects]:
             found[name] = found.get(name, 0) + 1
-        return found == {name: count for name, count in self.read.items()}
+        return found == self.read
 
 
 def load(source: Source, engine: DuckEngine, cursor: Cursor | None = None) -> Loaded:

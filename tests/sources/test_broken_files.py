@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sources.loading import DuckEngine, Loaded, load
 
 from metalayer.core.schema import schema
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV
 from metalayer.sources.formats import TextOptions
+from sources.loading import DuckEngine, Loaded, load
 
 Put = Callable[[str, str | bytes], Path]
 Read = Callable[..., Loaded]

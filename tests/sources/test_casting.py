@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources.loading import DuckEngine
 
 from metalayer.core.names import literal
 from metalayer.core.schema import parse_type
 from metalayer.sources.casting import cast
 from metalayer.sources.dialect import TextDialect, Writing
+from sources.loading import DuckEngine
 
 PLAIN = TextDialect()
 GERMAN = TextDialect(decimal=",", thousands=".")
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[DuckEngine]:
-    yield DuckEngine()
+def engine() -> DuckEngine:
+    return DuckEngine()
 
 
 def read(engine: DuckEngine, text: str, type_: str, writing: Writing = PLAIN) -> object:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sources.loading import DuckEngine, Loaded, load
 
 from metalayer.core.schema import Column, DriftPolicy, schema
 from metalayer.sources.files import PARQUET
 from metalayer.sources.formats import ParquetOptions
+from sources.loading import DuckEngine, Loaded, load
 
 Write = Callable[[str, str], None]
 Read = Callable[..., Loaded]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from sources.loading import DuckEngine, Loaded, load
 
 from metalayer.core.errors import SourceError
 from metalayer.core.schema import Schema, schema
@@ -16,7 +15,8 @@ from metalayer.core.source import Position
 from metalayer.sources import files
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV, FileSource
-from metalayer.sources.formats import TextOptions
+from metalayer.sources.formats import Format, TextOptions
+from sources.loading import DuckEngine, Loaded, load
 
 Put = Callable[[str, str | bytes], Path]
 COLUMNS = schema(id="bigint")
@@ -33,7 +33,7 @@ class Shop:
         self, dialect: TextDialect | None = None, columns: Schema = COLUMNS, *, verify: bool = False
     ) -> FileSource:
         options = TextOptions((".",), dialect or TextDialect())
-        return FileSource(files.Format.CSV, options, columns, str(self.root), verify=verify)
+        return FileSource(Format.CSV, options, columns, str(self.root), verify=verify)
 
     def run(self, source: FileSource | None = None) -> Loaded:
         loaded = load(source or self.source(), self.engine, self.cursor)

@@ -9,13 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sources.loading import DuckEngine, Loaded, load
 
 from metalayer.core.errors import UsageError
 from metalayer.core.schema import Column, DriftPolicy, parse_type, schema
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV, TSV
 from metalayer.sources.formats import TextOptions
+from sources.loading import DuckEngine, Loaded, load
 
 Put = Callable[[str, str | bytes], Path]
 Read = Callable[..., Loaded]

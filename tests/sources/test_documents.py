@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sources.loading import DuckEngine, Loaded, load
 
-from metalayer.core.schema import Column, DriftPolicy, parse_type, schema
+from metalayer.core.schema import Column, DriftPolicy, schema
 from metalayer.sources import reading
 from metalayer.sources.dialect import JsonDialect
 from metalayer.sources.files import JSON, JSONL
 from metalayer.sources.formats import JsonOptions
+from sources.loading import DuckEngine, Loaded, load
 
 Put = Callable[[str, str | bytes], Path]
 Read = Callable[..., Loaded]
@@ -243,5 +243,4 @@ def _holds(held: object, value: object) -> bool:
                 held is not None
                 and not isinstance(value, list | dict)
                 and str(held) in {str(value), str(value).removesuffix(".0")}
-                or held == value
-            )
+            ) or held == value

@@ -39,7 +39,7 @@ def engine_cast(text: str, type_: DataType, writing: Writing) -> str:
         return text
     name = type_.name if isinstance(type_, Scalar) else ""
     if name in _NUMBERS:
-        return f"TRY_CAST({_plain_number(text, writing)} AS {type_})"
+        return f"TRY_CAST({plain_number(text, writing)} AS {type_})"
     if name == "date" and writing.date:
         return f"CAST(try_strptime({text}, {literal(writing.date)}) AS date)"
     if name in _NAIVE and writing.timestamp:
@@ -58,7 +58,7 @@ def exact(value: str, text: str, type_: DataType, writing: Writing) -> str:
         test = f"isfinite({value}) OR regexp_matches({text}, '(?i)(inf|nan)')"
     elif name in _NUMBERS:
         # 12.0 is 12, but 1.7 is not 2, and 0x1F is no number.
-        test = f"CAST({value} AS double) = TRY_CAST({_plain_number(text, writing)} AS double)"
+        test = f"CAST({value} AS double) = TRY_CAST({plain_number(text, writing)} AS double)"
     elif name == "date" and not writing.date:
         test = f"{text} LIKE '____-__-__' OR regexp_full_match({text}, {literal(_MIDNIGHT)})"
     elif name in _NAIVE and not writing.timestamp:
@@ -69,7 +69,7 @@ def exact(value: str, text: str, type_: DataType, writing: Writing) -> str:
     return f"CASE WHEN {test} THEN {value} END" if test else value
 
 
-def _plain_number(text: str, writing: Writing) -> str:
+def plain_number(text: str, writing: Writing) -> str:
     """Return the text with a point as its decimal sign and nothing between its digits."""
     if not isinstance(writing, TextDialect):
         return text

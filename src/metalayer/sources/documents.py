@@ -23,6 +23,8 @@ from metalayer.sources.listing import engine_path
 LARGEST = 1 << 24
 """The longest line of a JSON Lines file, in bytes."""
 
+FEW = 20
+
 
 @dataclass(frozen=True, slots=True)
 class JsonFile:
@@ -57,7 +59,7 @@ def records(file: JsonFile, dialect: JsonDialect, *, keep_rejects: bool = False)
         options = f"format = 'auto', compression = {compression}, maximum_object_size = {max(LARGEST, file.size)}"
         return f"(SELECT CAST(json AS varchar) AS line FROM read_json_objects({path}, {options}))"
     options = (
-        "auto_detect = false, header = false, delim = '\\x01', quote = '', escape = '', strict_mode = false, "
+        "auto_detect = false, header = false, delim = '\x01', quote = '', escape = '', strict_mode = false, "
         f"columns = {{'line': 'VARCHAR'}}, compression = {compression}, max_line_size = {LARGEST}, "
         f"buffer_size = {2 * LARGEST}, "
     )
@@ -104,9 +106,12 @@ def look(file: JsonFile, dialect: JsonDialect, columns: Sequence[tuple[str, Data
 
 
 def structure(file: JsonFile, dialect: JsonDialect, labels: Sequence[str], limit: int) -> str:
-    """Return the SELECT of the types of fields, each as the engine's JSON description of it."""
-    columns = ", ".join(f"json_group_structure({_member('line', label)})" for label in labels)
-    return f"SELECT {columns} FROM (SELECT line FROM {records(file, dialect)} WHERE {is_object('line')} LIMIT {limit})"
+    """Return the SELECT of the types of fields, as the engine's JSON description of records that have only them."""
+    wanted = ", ".join(f"{literal(label)}, {_member('line', label)}" for label in labels)
+    # Of many fields the whole record is described: to take it apart costs more than what is not wanted.
+    record = f"json_object({wanted})" if len(labels) <= FEW else "CAST(line AS json)"
+    objects = f"SELECT line FROM {records(file, dialect)} WHERE {is_object('line')} LIMIT {limit}"
+    return f"SELECT json_group_structure({record}) FROM ({objects})"
 
 
 def _member(line: str, label: str) -> str:

@@ -262,8 +262,8 @@ class FileSource:
         """Return the more careful reading of a file, where there is one.
 
         JSON is read record by record. Delimited text is read without the engine's strictness, which refuses files with
-        several kinds of line ends; where quotes occur that could join what stands apart, and of a single column it would
-        make empty records, so there it is not done.
+        several kinds of line ends; where quotes occur that could join what stands apart, and of a single column it
+        would make empty records, so there it is not done.
         """
         slow = item.file.is_plain
         if isinstance(self.options, TextOptions):

@@ -86,7 +86,7 @@ def _beginning(path: str, dialect: TextDialect, engine: Engine, size: int) -> tu
 def beginning_by_engine(path: str, engine: Engine, size: int) -> tuple[str, bool]:
     """Return the first lines of a file that only the engine can decompress."""
     lines = size >> 10
-    options = "auto_detect = false, header = false, delim = '\\x01', quote = '', escape = '', strict_mode = false"
+    options = "auto_detect = false, header = false, delim = '\x01', quote = '', escape = '', strict_mode = false"
     file = f"read_csv({literal(engine_path(path))}, {options}, compression = 'zstd', columns = {{'line': 'VARCHAR'}})"
     rows = engine.query(f"SELECT line FROM {file} LIMIT {lines}")
     text = "".join(f"{line or ''}\n" for (line,) in rows)

@@ -146,19 +146,20 @@ def _texts(file: ShapedFile, dialect: TextDialect, format_: Format) -> str:
 
 
 def json_types(
-    found: Found, names: Sequence[str], format_: Format, dialect: JsonDialect, engine: Engine
+    given: Found, names: Sequence[str], format_: Format, dialect: JsonDialect, engine: Engine
 ) -> dict[str, DataType | None]:
     """Return the types of a JSON file's fields as their values tell; None where there is no value."""
     if not names:
         return {}
-    file = documents.JsonFile(found.path, found.size, format_ is Format.JSONL, ())
-    (row,) = _asked(engine, documents.structure(file, dialect, names, SAMPLE))
-    types = {name: described_type(json.loads(str(item or '"NULL"'))) for name, item in zip(names, row, strict=True)}
+    file = documents.JsonFile(given.path, given.size, format_ is Format.JSONL, ())
+    ((told,),) = _asked(engine, documents.structure(file, dialect, names, SAMPLE))
+    described = json.loads(str(told)) if told is not None else {}
+    types = {name: described_type(described.get(name, "NULL")) for name in names}
     unsure = [name for name, type_ in types.items() if type_ in {VARCHAR, DOUBLE}]
     records = documents.records(file, dialect)
     relation = f"(SELECT line FROM {records} WHERE {documents.is_object('line')} LIMIT {SAMPLE})"
-    told = infer(engine, relation, [documents.member_text("line", name) for name in unsure], dialect)
-    for name, type_ in zip(unsure, told, strict=True):
+    found = infer(engine, relation, [documents.member_text("line", name) for name in unsure], dialect)
+    for name, type_ in zip(unsure, found, strict=True):
         # A string of digits was written as a string: it stays one. Times have no other way to be written.
         timed = isinstance(type_, Scalar) and type_.name in {"date", "timestamp", "timestamptz"}
         if timed if types[name] == VARCHAR else type_ != VARCHAR:
@@ -208,8 +209,12 @@ def merged(one: DataType | None, other: DataType | None) -> DataType | None:
                 return other
             if widens(other, one):
                 return one
-            numbers = {"tinyint", "smallint", "integer", "bigint", "decimal", "real", "double"}
-            return DOUBLE if {one.name, other.name} <= numbers else VARCHAR
+            whole = {"tinyint", "smallint", "integer", "bigint"}
+            if one.name == "decimal" and other.name in whole:
+                return one
+            if other.name == "decimal" and one.name in whole:
+                return other
+            return DOUBLE if {one.name, other.name} <= {*whole, "decimal", "real", "double"} else VARCHAR
         case _:
             return JSON
 
