@@ -103,3 +103,11 @@ def test_an_embedded_server_that_was_killed_is_started_again(tmp_path: Path) -> 
         with pytest.raises(MetastoreUnavailableError):
             connection.execute("SELECT pg_sleep(30)")
         assert metastore.connection.execute("SELECT count(*) FROM public.kept").fetchone() == (0,)
+
+
+def test_a_commit_that_was_answered_is_on_the_disk_whatever_the_server_is_set_to(ground: Ground) -> None:
+    url = ground.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit TO off")
+    with Metastore.open(DatabaseSettings(url, str(ground.directory))) as metastore:
+        assert metastore.connection.execute("SHOW synchronous_commit").fetchone() == ("on",)

@@ -47,7 +47,9 @@ SET DateStyle TO 'ISO';
 SET IntervalStyle TO 'postgres';
 SET default_transaction_isolation TO 'read committed';
 SET idle_session_timeout TO 0;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 """
+"""What every session has; a COMMIT that was answered is on the disk, whatever the server's default is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,10 +384,23 @@ def _fitting(application: str) -> str:
 
 
 def _connect(parameters: dict[str, str]) -> psycopg.Connection:
+    connection = _reached(parameters)
     try:
-        connection = psycopg.connect(make_conninfo("", **parameters), autocommit=True, cursor_factory=_Cursor)
+        _prepare(connection, parameters)
+    except MetastoreUnavailableError:  # the server had answered, and went away before anything was asked: once more
+        connection = _reached(parameters)
+        _prepare(connection, parameters)
+    return connection
+
+
+def _reached(parameters: dict[str, str]) -> psycopg.Connection:
+    try:
+        return psycopg.connect(make_conninfo("", **parameters), autocommit=True, cursor_factory=_Cursor)
     except psycopg.Error as error:
         raise _cannot_connect(error, parameters) from error
+
+
+def _prepare(connection: psycopg.Connection, parameters: dict[str, str]) -> None:
     try:
         with errors():
             _check_server(connection, parameters)
@@ -393,7 +408,6 @@ def _connect(parameters: dict[str, str]) -> psycopg.Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def _check_server(connection: psycopg.Connection, parameters: dict[str, str]) -> None:
