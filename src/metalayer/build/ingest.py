@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Subject
@@ -117,7 +118,7 @@ def _land(
 
     context, table = dock.context, physical(model.name, dock.context.environment)
     session, state = site.session, site.state
-    now = context.clock()
+    now = _later(context.clock(), facts.last_batch(dock.metastore.connection, model.name))
     batch_id = new_id("b", now)
     before = state.tables.get(table)
     columns: Schema = (*batch.columns, *PROVENANCE)
@@ -224,6 +225,14 @@ def _head(before: TableState | None, schema: TableSchema) -> int | None:
     if before is None:
         return None
     return ANY_HEAD if schema.columns == before.schema.columns else before.head
+
+
+def _later(now: datetime, last: datetime | None) -> datetime:
+    """Return the time of a batch: the clock's, or just after the last batch's where the clock went back.
+
+    Which of two rows is the later one may hang on it.
+    """
+    return now if last is None else max(now, last + timedelta(microseconds=1))
 
 
 def _with_known(columns: Schema, state: LakeState, table: TableName) -> Schema:

@@ -18,6 +18,7 @@ from metalayer.core.names import TableName, quote_path
 from metalayer.lake import catalog, maintenance
 from metalayer.lake.catalog import Connection
 from metalayer.lake.commit import lock_order, write, write_rewrite
+from metalayer.lake.disk import make_directory
 from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.values import (
     CommitKind,
@@ -77,7 +78,7 @@ class Lake:
 
     def create(self) -> None:
         """Create the catalog and the directory where they are not there yet."""
-        Path(self._settings.data).mkdir(parents=True, exist_ok=True)
+        make_directory(Path(self._settings.data))
         with self._metastore.transaction() as connection:
             catalog.create(connection, self._settings)
 

@@ -7,7 +7,6 @@ returned. It runs in autocommit, for an error within an engine's transaction wou
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 import threading
 import uuid
@@ -23,6 +22,7 @@ from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, literal, quote, quote_path
 from metalayer.core.schema import Schema
 from metalayer.lake import engine, files
+from metalayer.lake.disk import make_directory, make_durable
 from metalayer.lake.statistics import file_statistics
 from metalayer.lake.values import (
     DataFile,
@@ -250,7 +250,7 @@ class Session:
         """
         settings = self._shared.settings
         directory = files.table_directory(settings, schema.table)
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         key = self._key()
         rows = self.query(files.copy_rows(settings, schema, select, str(directory), key))
         staged = tuple(
@@ -298,7 +298,7 @@ class Session:
         if file.delete_path is not None:
             positions = f"{positions} UNION SELECT pos FROM {files.read_parquet([file.delete_path], file.delete_key)}"
         path = Path(file.path).parent / f"{uuid.uuid4()}-delete.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         key = self._key()
         query = f"SELECT {literal(file.path)} AS file_path, pos FROM ({positions}) ORDER BY pos"
         [(written, rows, size, footer, _, _)] = self.query(
@@ -338,13 +338,3 @@ def _less(file: DataFile, delete: StagedDeletes | None) -> DataFile:
     if delete is None:
         return file
     return replace(file, delete_path=delete.path, delete_key=delete.key, deleted=delete.rows)
-
-
-def make_durable(path: str) -> None:
-    """Bring a file and its name to the disk."""
-    for place in (path, str(Path(path).parent)):
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -186,6 +186,14 @@ def record_batch(
     )
 
 
+def last_batch(connection: Connection, table: TableName) -> datetime | None:
+    """Return when the last batch of a source was read, None where there is none."""
+    row = connection.execute(
+        "SELECT ingested_at FROM metalayer.batch WHERE table_name = %s ORDER BY snapshot_id DESC LIMIT 1", (str(table),)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def published_tables(connection: Connection) -> dict[TableName, Published]:
     """Return what every derived table was last made from."""
     positions: dict[str, dict[TableName, InputPosition]] = {}
