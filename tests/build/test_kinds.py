@@ -120,6 +120,16 @@ def test_what_cannot_be_a_history_is_refused(homes: Bench, text: str, more: dict
     assert said in failure.message
 
 
+def test_where_a_row_came_from_makes_no_version(homes: Bench) -> None:
+    declare(homes, replace(source(), columns=CHANGES), history("SELECT * FROM bronze.orders"))
+    arrived(homes, "a", "1, 'Graz', '2026-01-05', false")
+    result = arrived(homes, "b", "1, 'Graz', '2026-01-09', false", "2, 'Linz', '2026-01-09', false")
+    assert rows(homes, "SELECT id, city, _source FROM silver.homes ORDER BY id") == [(1, "Graz", "a"), (2, "Linz", "b")]
+    assert account(result, "silver.homes") == LandingAccount(
+        staged=3, published=1, unchanged=1, collapsed=1, before=1, removed=0, after=2
+    )
+
+
 def test_a_reference_to_a_history_means_any_version(homes: Bench) -> None:
     refer = check(References(TableName.parse("silver.homes"), ("id",)), "id")
     orders = sql("silver.orders", "SELECT DISTINCT id FROM bronze.orders", checks=(refer,))

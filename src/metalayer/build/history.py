@@ -91,7 +91,7 @@ def _moments(model: Model, rows: str, columns: Schema) -> str:
     ), followed AS (
         SELECT *, row_number() OVER moments AS __number,
                __deleted IS NOT DISTINCT FROM lag(__deleted) OVER moments
-               AND (__deleted OR __values IS NOT DISTINCT FROM lag(__values) OVER moments) AS __again
+               AND __values IS NOT DISTINCT FROM lag(__values) OVER moments AS __again
         FROM placed WHERE __place = 1
         WINDOW moments AS (PARTITION BY {keys} ORDER BY __time)
     )"""
