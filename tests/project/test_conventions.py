@@ -248,6 +248,13 @@ def test_quarantined_rows_can_be_read(project: Loader) -> None:
     assert len(project(files).models) == 4
 
 
+def test_a_history_is_checked_and_quarantined_with_its_time(project: Loader) -> None:
+    checks = "[{not_null: at, on_fail: quarantine}, {not_null: is_current}]"
+    scd2 = sql(f"kind: scd2\nkey: id\ntime: at\nchecks: {checks}")
+    waiting = sql("kind: full", "SELECT id, at, _failed FROM silver.a__quarantine\n")
+    project({"bronze/a.yml": SOURCE, "silver/a.sql": scd2, "gold/waiting.sql": waiting})
+
+
 def test_a_source_without_columns_promises_nothing(project: Loader) -> None:
     files = {
         "bronze/a.yml": "type: parquet\npath: a.parquet\n",

@@ -27,16 +27,18 @@ HISTORY = (VALID_FROM, "valid_to", "is_current")
 
 @dataclass(slots=True)
 class Holdings:
-    """The columns of every table looked at so far; None where they are not known."""
+    """The columns of every table looked at so far, and those its query yields; None where they are not known."""
 
     tables: dict[TableName, Schema | None] = field(default_factory=dict)
+    yielded: dict[TableName, Schema | None] = field(default_factory=dict)
 
     def of(self, table: TableName) -> Schema | None:
         """Return the columns of a table or of what belongs to it."""
         own = self.tables.get(table.owner)
         if own is None or table == table.owner or table.name.endswith(CURRENT):
             return own
-        return (*own, *QUARANTINED) if table.name.endswith(QUARANTINE) else None
+        waiting = self.yielded.get(table.owner) or own
+        return (*waiting, *QUARANTINED) if table.name.endswith(QUARANTINE) else None
 
     def schemas(self, tables: Iterable[TableName]) -> Mapping[TableName, Mapping[str, str | None]]:
         """Return what is known of tables as a query asks for it."""

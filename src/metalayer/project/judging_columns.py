@@ -32,7 +32,7 @@ def judge_columns(draft: Draft, holdings: Holdings, mistakes: Mistakes) -> Draft
         columns = selected(draft, judge.outputs(holdings))
         kept = published(draft, columns)
         judge.reserved_names(columns)
-    holdings.tables[draft.name] = kept
+    holdings.tables[draft.name], holdings.yielded[draft.name] = kept, columns
     seen = judged(columns, kept)
     for item in draft.checks:
         judge.sql(item, seen)
