@@ -78,6 +78,16 @@ def test_only_the_difference_is_published(bench: Bench) -> None:
     )
 
 
+def test_a_model_computed_again_without_a_difference_makes_no_snapshot(bench: Bench) -> None:
+    declare(bench, source(), sql("silver.orders", "SELECT id FROM bronze.orders__current"))
+    bench.memory.parts["a"] = ["1, 'x', 1.00, NULL"]
+    first = run(bench)
+    again = bench.run(refresh=True, report=False)
+    assert (again.state, again.snapshot, len(again.results)) == (State.DONE, None, 1)
+    assert bench.lake.state().snapshot == first.snapshot
+    assert run(bench).results == ()
+
+
 def test_a_changed_part_supersedes_its_older_version(bench: Bench) -> None:
     declare(bench, source(), sql("silver.orders", "SELECT id, customer, amount FROM bronze.orders__current"))
     bench.memory.parts["a"] = ["1, 'x', 1.00, NULL", "2, 'x', 2.00, NULL"]

@@ -177,12 +177,21 @@ def landed(
     session.overlay(change.change)
     after = int(str(session.query(f"SELECT count(*) FROM {session.relation_sql(table)}")[0][0]))
     account_ = account(cleaned, change, before, after)
-    changes = [change.change]
+    changes = [] if _says_nothing(change.change, before) else [change.change]
     if waiting is not None:
         session.overlay(waiting)
         changes.append(waiting)
     views = (ViewChange(table, None),) if table in site.state.views else ()
     return Landed(tuple(changes), account_, cleaned.verdicts, notes, views)
+
+
+def _says_nothing(change: TableChange, before: TableState | None) -> bool:
+    """Tell whether a change leaves the table as it is, so that no snapshot is made of it."""
+    return (
+        before is not None
+        and not (change.added or change.deleted or change.replace)
+        and change.schema.columns == before.schema.columns
+    )
 
 
 def history(model: Model, select: str, columns: Schema, site: Site) -> Landed:
