@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[1])]
 
-from faults import crowds, kills, losses  # noqa: E402 - found by the line above
+from faults import crowds, kills, losses, shortages  # noqa: E402 - found by the line above
 from faults.ground import Ground, Tally  # noqa: E402
 from faults.warm import Warm  # noqa: E402
 
@@ -17,7 +17,7 @@ from faults.warm import Warm  # noqa: E402
 def main() -> None:
     """Try what is asked for and tell what was found; the exit code is 1 where something was."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=["kills", "maintenance", "answers", "servers", "crowd", "frozen"])
+    parser.add_argument("suite", choices=["kills", "maintenance", "answers", "servers", "crowd", "frozen", "disk"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trials", type=int, default=25, help="how many faults in one life")
     parser.add_argument("--lives", type=int, default=1, help="how many lives, from the seed on")
@@ -40,6 +40,11 @@ def main() -> None:
                 case "frozen":
                     with Warm() as other:
                         one = crowds.frozen(ground, warm, other, seed, given.trials)
+                case "disk":
+                    library = shortages.compiled(ground.directory)
+                    if library is None:
+                        sys.exit("no C compiler: the full disk cannot be tried")
+                    one = shortages.full_disk(ground, library, seed, given.trials)
                 case _:
                     one = kills.maintenance(ground, warm, seed, given.trials)
             total += one

@@ -39,6 +39,7 @@ class Job:
         kill_after: seconds after which the child is killed.
         thorough: at how many snapshots the checker compares both readers.
         seed: of the world whose files lie there; ``step`` is how far it is.
+        variables: of the child's environment.
     """
 
     root: str
@@ -51,6 +52,7 @@ class Job:
     thorough: int = 0
     seed: int = 0
     step: int = 0
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,13 @@ class Outcome:
 class Warm:
     """The caller's side: one process, one job at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, **variables: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(HERE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **variables},
         )
 
     @property
@@ -108,6 +114,7 @@ def work(job: Job) -> dict[str, Any]:
     from metalayer.interfaces.cli.fault import install_fault
     from metalayer.workspace import Workspace
 
+    os.environ.update(job.variables)
     if job.fault is not None:
         install_fault(job.fault)
     environ = {} if job.database is None else {"METALAYER__DATABASE": job.database}
