@@ -53,6 +53,19 @@ kind: append
 ---*/
 SELECT _source AS file, _position AS line, order_id FROM bronze.orders
 """,
+    "silver/homes.sql": """/*---
+kind: scd2
+key: customer_id
+time: updated_at
+---*/
+SELECT customer_id, name, country, updated_at FROM bronze.customers
+""",
+    "silver/days.sql": """/*---
+kind: time_range
+time: updated_at
+---*/
+SELECT order_id, amount, updated_at FROM bronze.orders
+""",
     "silver/large.sql": """/*---
 kind: view
 ---*/
@@ -91,6 +104,15 @@ EXPECTED: dict[str, str] = {
     "silver.orders__quarantine": f"SELECT order_id, customer_id, amount, updated_at FROM {_ORDERS} WHERE amount < 0",
     "silver.customers": f"FROM {_CUSTOMERS}",
     "silver.arrivals": "SELECT _source, _position, order_id FROM {bronze.orders}",
+    "silver.homes": """
+        SELECT customer_id, name, country,
+            CASE WHEN number = 1 THEN TIMESTAMPTZ '1970-01-01 00:00:00+00' ELSE updated_at AT TIME ZONE 'UTC' END,
+            lead(updated_at) OVER (PARTITION BY customer_id ORDER BY updated_at) AT TIME ZONE 'UTC' AS ends, ends IS NULL
+        FROM (SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY updated_at) AS number
+            FROM (SELECT *, lag({'n': name, 'c': country}) OVER (PARTITION BY customer_id ORDER BY updated_at) AS before
+                FROM {bronze.customers})
+            WHERE before IS DISTINCT FROM {'n': name, 'c': country})""",
+    "silver.days": "SELECT order_id, amount, updated_at FROM {bronze.orders}",
     "silver.tick": "SELECT max(tick), count(*) FROM {bronze.ticks__newest}",
     "gold.tick": "SELECT max(tick), count(*) FROM {bronze.ticks__newest}",
     "gold.customers": f"""
