@@ -127,6 +127,22 @@ def _cli(root: Path, fault: str | None, after: float | None) -> Outcome:
     return Outcome(killed, time.monotonic() - begun, error=error)
 
 
+def births(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
+    """Kill the command line while it makes a project's server, its tables and its first rows."""
+    tally, dice = Tally(), random.Random(f"births {seed}")
+    replay = f"python tests/faults/suite.py births --seed {seed} --trials {trials}"
+    for number in range(trials):
+        world, root = World.at(seed + number, 1), ground.project(f"birth{seed}-{number}")
+        world.write(root)
+        after = [dice.uniform(0.0, 1.2) for _ in range(dice.randint(1, 2))]
+        for seconds in after:
+            died = _cli(root, None, seconds)
+            tally.count("killed cli at its first run" if died.killed else "ended before")
+        checked = warm(Job(str(root), None, "check", thorough=5, seed=world.seed, step=1))
+        tally.blame(f"{replay}, number {number}, after {after}", [*checked.violations, *filter(None, [checked.error])])
+    return tally
+
+
 def maintenance(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
     """Kill maintenance at its steps and at random, between runs that go on."""
     tally, dice, world = Tally(), random.Random(f"maintenance {seed}"), World(seed)

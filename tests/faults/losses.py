@@ -10,12 +10,14 @@ import contextlib
 import os
 import random
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from faults.cluster import Cluster
 from faults.ground import Ground, Tally, unlike
 from faults.proxy import Loss, Proxy
 from faults.warm import Job, Outcome, Warm
@@ -73,7 +75,8 @@ def _ended(died: Outcome, tally: Tally) -> list[str]:
     if died.error.startswith("MetastoreUnavailableError: Cannot connect"):
         tally.count("refused clearly at the start")
         return []
-    return [died.error] if died.state == "done" else [died.error, f"the run ended as {died.state or 'nothing'}"]
+    ended = "" if died.state == "done" else f"the run ended as {died.state or 'nothing'}"
+    return [text for text in (died.error, ended) if text]
 
 
 def _while_running(warm: Warm, job: Job, act: Callable[[], None], after: float) -> Outcome:
@@ -155,3 +158,33 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 def _freeze(pids: list[int], seconds: float) -> None:
     _signal(pids, signal.SIGSTOP)
     threading.Timer(seconds, _signal, (pids, signal.SIGCONT)).start()
+
+
+# --- failover ------------------------------------------------------------------------------------------------------
+
+
+def failover(ground: Ground, warm: Warm, seed: int) -> Tally:
+    """Lose the primary in the middle of a run and promote the standby a second later: the run goes on there."""
+    tally, dice, world = Tally(), random.Random(f"failover {seed}"), World(seed)
+    replay = f"python tests/faults/suite.py failover --seed {seed}"
+    root = ground.project(f"failover{seed}")
+    with tempfile.TemporaryDirectory(prefix="faults-") as short, Cluster.running(Path(short), "shop") as cluster:
+        for _ in range(2):
+            world.step()
+            world.write(root)
+            tally.blame(f"{replay}, before", _ended(warm(Job(str(root), cluster.url)), tally))
+        world.step()
+        world.write(root)
+
+        def lose() -> None:
+            cluster.primary.kill()
+            time.sleep(1)
+            cluster.standby.promote()
+
+        after = dice.uniform(0.2, 0.9)
+        died = _while_running(warm, Job(str(root), cluster.url), lose, after)
+        tally.count("primary lost")
+        check = warm(Job(str(root), cluster.url, "check", thorough=10, seed=seed, step=world.number))
+        found = [*_ended(died, tally), *check.violations, check.error]
+        tally.blame(f"{replay}, after {after:.2f} s", [text for text in found if text])
+    return tally

@@ -13,11 +13,13 @@ from faults import crowds, kills, losses, shortages  # noqa: E402 - found by the
 from faults.ground import Ground, Tally  # noqa: E402
 from faults.warm import Warm  # noqa: E402
 
+SUITES = ["kills", "births", "maintenance", "answers", "servers", "failover", "crowd", "frozen", "disk"]
+
 
 def main() -> None:
     """Try what is asked for and tell what was found; the exit code is 1 where something was."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=["kills", "maintenance", "answers", "servers", "crowd", "frozen", "disk"])
+    parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--trials", type=int, default=25, help="how many faults in one life")
     parser.add_argument("--lives", type=int, default=1, help="how many lives, from the seed on")
@@ -40,6 +42,10 @@ def main() -> None:
                 case "frozen":
                     with Warm() as other:
                         one = crowds.frozen(ground, warm, other, seed, given.trials)
+                case "failover":
+                    one = losses.failover(ground, warm, seed)
+                case "births":
+                    one = kills.births(ground, warm, seed, given.trials)
                 case "disk":
                     library = shortages.compiled(ground.directory)
                     if library is None:

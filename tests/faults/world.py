@@ -107,7 +107,8 @@ EXPECTED: dict[str, str] = {
     "silver.homes": """
         SELECT customer_id, name, country,
             CASE WHEN number = 1 THEN TIMESTAMPTZ '1970-01-01 00:00:00+00' ELSE updated_at AT TIME ZONE 'UTC' END,
-            lead(updated_at) OVER (PARTITION BY customer_id ORDER BY updated_at) AT TIME ZONE 'UTC' AS ends, ends IS NULL
+            lead(updated_at) OVER (PARTITION BY customer_id ORDER BY updated_at) AT TIME ZONE 'UTC' AS ends,
+            ends IS NULL
         FROM (SELECT *, row_number() OVER (PARTITION BY customer_id ORDER BY updated_at) AS number
             FROM (SELECT *, lag({'n': name, 'c': country}) OVER (PARTITION BY customer_id ORDER BY updated_at) AS before
                 FROM {bronze.customers})

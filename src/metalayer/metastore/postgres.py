@@ -432,7 +432,8 @@ def _cannot_connect(error: psycopg.Error, parameters: dict[str, str]) -> Metasto
         said = said.replace(password, "***")
     message = f"Cannot connect to PostgreSQL at {_address(parameters)}: {said}."
     full = "too many" in said or "connection slots" in said
-    if full or not _answers(parameters):
+    standby = "session is read-only" in said or "hot standby" in said  # a failover is under way, or was forgotten
+    if full or standby or not _answers(parameters):
         return MetastoreUnavailableError(
             message,
             hint="See that the server runs, that host and port of the URL are right and that it takes connections from "
