@@ -13,7 +13,7 @@ from metalayer.core.errors import UsageError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import DataType, Scalar, parse_type, widens
 from metalayer.sources.casting import engine_cast, exact, is_text
-from metalayer.sources.delimited import Field, rescue
+from metalayer.sources.delimited import Field, Kept, rescue, unread
 from metalayer.sources.dialect import Writing
 from metalayer.sources.listing import engine_path
 
@@ -83,11 +83,11 @@ def select(file: ColumnarFile) -> str:
         casts.append(f"{value} AS v{number}")
         tests.append(f"{f'v{number}' if direct else exact(f'v{number}', text, item.type, writing)} AS t{number}")
         names.append(f"t{number} AS {quote(item.name)}")
-        rescued.append((item.name, column, f"({column} IS NOT NULL AND t{number} IS NULL)"))
+        rescued.append(unread(item.name, column, f"t{number}"))
     for place in file.extras:
         column = quote(file.labels[place])
         value = f"CAST({column} AS varchar)" if file.types[place] is None else column
-        rescued.append((file.labels[place], value, f"{column} IS NOT NULL"))
+        rescued.append(Kept(file.labels[place], value, f"{column} IS NOT NULL"))
     steps = f"SELECT *, file_row_number FROM {scan(file.path)}"
     if casts:
         steps = f"SELECT *, {', '.join(tests)}\nFROM (SELECT *, {', '.join(casts)}\nFROM ({steps}))"

@@ -114,8 +114,8 @@ def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -
         casts.append(f"{engine_cast(text, item.type, dialect)} AS v{number}")
         tests.append(f"{exact(f'v{number}', text, item.type, dialect)} AS t{number}")
         names.append(f"t{number} AS {quote(item.name)}")
-        rescued.append((item.name, text, f"({text} IS NOT NULL AND t{number} IS NULL)"))
-    rescued += [(label, quote(f"c{place}"), f"{quote(f'c{place}')} IS NOT NULL") for label, place in file.extras]
+        rescued.append(unread(item.name, text, f"t{number}"))
+    rescued += [Kept(label, quote(f"c{place}"), f"{quote(f'c{place}')} IS NOT NULL") for label, place in file.extras]
     position = f"row_number() OVER () + ({file.passed} + 0 * nextval({literal(counter)})) AS _position"
     # Three steps, because the engine would cast twice what stands twice in one of them.
     return (
@@ -132,23 +132,44 @@ def nothing(fields: Sequence[Field]) -> str:
     return f"SELECT {', '.join([*nulls, 'CAST(NULL AS bigint) AS _position', rescue(())])} WHERE false"
 
 
-def rescue(items: Sequence[tuple[str, str, str]], extra: tuple[str, str] | None = None) -> str:
-    """Return ``_rescued``: a JSON object of what did not fit; each item is a name, a text and when to keep it.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What goes to ``_rescued`` of one column: its name, its text, and the condition under which it does.
+
+    ``hint`` is a condition that is cheaper and holds wherever the other does: most rows are told by it to be well.
+    """
+
+    name: str
+    text: str
+    condition: str
+    hint: str = ""
+
+
+def unread(name: str, text: str, value: str) -> Kept:
+    """Return that a text is kept where there is one, but no value was read from it."""
+    return Kept(name, text, f"({text} IS NOT NULL AND {value} IS NULL)", f"{value} IS NULL")
+
+
+def rescue(items: Sequence[Kept], extra: tuple[str, str] | None = None) -> str:
+    """Return ``_rescued``: a JSON object of what did not fit.
 
     ``extra`` are members that are JSON already, and when there are such.
     """
-    conditions = [condition for _, _, condition in items]
+    if not items and extra is None:
+        return "CAST(NULL AS json) AS _rescued"
+    conditions = [item.condition for item in items]
+    hints = [item.hint or item.condition for item in items]
     members = [
-        f"CASE WHEN {condition} THEN {literal(json.dumps(name, ensure_ascii=False) + ':')} || to_json({text}) END"
-        for name, text, condition in items
+        f"CASE WHEN {item.condition} THEN {literal(json.dumps(item.name, ensure_ascii=False) + ':')} "
+        f"|| to_json({item.text}) END"
+        for item in items
     ]
     if extra is not None:
         members.append(extra[0])
         conditions.append(extra[1])
-    if not items and extra is None:
-        return "CAST(NULL AS json) AS _rescued"
+        hints.append(extra[1])
     kept = f"CAST('{{' || concat_ws(',', {', '.join(members)}) || '}}' AS json)"
-    return f"CASE WHEN {' OR '.join(conditions)} THEN {kept} END AS _rescued"
+    return f"CASE WHEN ({' OR '.join(hints)}) AND ({' OR '.join(conditions)}) THEN {kept} END AS _rescued"
 
 
 def prepare(counters: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import DataType, ListOf, MapOf, Scalar, Struct
 from metalayer.sources.casting import cast, engine_cast, exact, is_text
-from metalayer.sources.delimited import REJECTS, SCANS, Field, rescue
+from metalayer.sources.delimited import REJECTS, SCANS, Field, Kept, rescue, unread
 from metalayer.sources.dialect import JsonDialect
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import engine_path
@@ -184,12 +184,12 @@ def _typed(file: JsonFile, dialect: JsonDialect, source: str, *, careful: bool) 
             nested = text if str(item.type) == "json" else f"from_json({text}, {literal(json.dumps(str(item.type)))})"
             casts.append(f"{nested} AS v{number}")
             names.append(f"v{number} AS {quote(item.name)}")
-            rescued.append((item.name, text, f"coalesce({loses(text, item.type)}, false)"))
+            rescued.append(Kept(item.name, text, f"coalesce({loses(text, item.type)}, false)"))
             continue
         casts.append(f"{engine_cast(text, item.type, dialect)} AS v{number}")
         tests.append(f"{exact(f'v{number}', text, item.type, dialect)} AS t{number}")
         names.append(f"t{number} AS {quote(item.name)}")
-        rescued.append((item.name, text, f"({text} IS NOT NULL AND t{number} IS NULL)"))
+        rescued.append(unread(item.name, text, f"t{number}"))
     kept = _rescue_with_unknown(file, rescued) if careful else rescue(rescued)
     return (
         f"SELECT {', '.join([*names, '_position', kept])}\n"
@@ -197,7 +197,7 @@ def _typed(file: JsonFile, dialect: JsonDialect, source: str, *, careful: bool) 
     )
 
 
-def _rescue_with_unknown(file: JsonFile, items: Sequence[tuple[str, str, str]]) -> str:
+def _rescue_with_unknown(file: JsonFile, items: Sequence[Kept]) -> str:
     """Return ``_rescued`` with the fields that no column has, as they are."""
     known = ", ".join(literal(_label(file, item)) for item in file.fields if item.place is not None)
     unknown = f"NOT list_has_all([{known}], names)" if known else "len(names) > 0"
