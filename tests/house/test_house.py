@@ -126,7 +126,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 
 PLACES = re.compile(
-    r"/work/|/root/|/Users/"
+    r"/root/|/Users/"
     r"|artifactory|nexus\.|--(extra-)?index-url|index-url|pypi\.org/simple|pythonhosted\.org|\b10\.\d+\.\d+\.\d+\b|\.internal\b",
     re.IGNORECASE,
 )
