@@ -75,6 +75,12 @@ def test_values_that_do_not_fit_are_kept(put: Put, read: Read) -> None:
     assert loaded.rows[1]["who"] == {"name": "B", "age": None}
 
 
+def test_an_unknown_field_inside_is_kept_though_the_value_is_as_long_as_before(put: Put, read: Read) -> None:
+    put("a.jsonl", lines({"who": {"aaaa": 1}}, {"who": {"x": 5}}))
+    loaded = read(schema(who="struct(x bigint)"))
+    assert loaded.rescued() == [{"who": {"aaaa": 1}}, None]
+
+
 def test_lines_that_are_no_objects_are_rejected(put: Put, read: Read) -> None:
     put("a.jsonl", '{"id":1}\n{"id":\n\n[1]\n5\nnull\n{"id":4,"id":5}\n{"id":6}\n')
     loaded = read()

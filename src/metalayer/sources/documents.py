@@ -91,18 +91,25 @@ def look(file: JsonFile, dialect: JsonDialect, columns: Sequence[tuple[str, Data
     ``columns`` are labels and types of nested columns: a field inside them that the type does not know is a misfit.
     """
     bound = f" LIMIT {limit}" if limit is not None else ""
-    misfits = [
-        f"coalesce({loses(_member('line', label), type_)}, false)" for label, type_ in columns if is_nested(type_)
-    ]
+    misfits = [_misfit(_member("line", label), type_) for label, type_ in columns if is_nested(type_)]
+    names = "CASE WHEN json_valid(line) AND starts_with(ltrim(line), '{') THEN json_keys(line) END"
     return (
-        f"WITH seen AS MATERIALIZED (SELECT line, row_number() OVER () AS n FROM {records(file, dialect)}{bound}), "
-        f"good AS MATERIALIZED (SELECT line, n FROM seen WHERE {is_object('line')}), "
-        "names AS (SELECT unnest(json_keys(line)) AS name, (n, generate_subscripts(json_keys(line), 1)) AS place "
-        "FROM good)\n"
-        "SELECT (SELECT list(name ORDER BY place) FROM (SELECT name, min(place) AS place FROM names GROUP BY name)), "
-        "(SELECT count(*) FROM seen) > (SELECT count(*) FROM good), "
-        f"(SELECT coalesce(bool_or({' OR '.join(misfits) or 'false'}), false) FROM good)"
+        "WITH seen AS MATERIALIZED "
+        f"(SELECT line, row_number() OVER () AS n, {names} AS names FROM {records(file, dialect)}{bound}), "
+        # Few records differ in the names of their fields: what is asked of names is asked of each such list once.
+        "shapes AS (SELECT names, min(n) AS n FROM seen GROUP BY names), "
+        "fields AS (SELECT unnest(names) AS name, (n, generate_subscripts(names, 1)) AS place FROM shapes)\n"
+        "SELECT (SELECT list(name ORDER BY place) FROM (SELECT name, min(place) AS place FROM fields GROUP BY name)), "
+        "(SELECT coalesce(bool_or(names IS NULL OR len(names) > len(list_distinct(names))), false) FROM shapes), "
+        f"(SELECT coalesce(bool_or({' OR '.join(misfits) or 'false'}), false) FROM seen WHERE names IS NOT NULL)"
     )
+
+
+def _misfit(value: str, type_: DataType) -> str:
+    """Return `loses`, asked only where a value does not come back from the type as it was."""
+    back = f"to_json(from_json({value}, {literal(json.dumps(str(type_)))}))"
+    differs = f"coalesce(CAST({back} AS varchar) <> CAST({value} AS varchar), {value} IS NOT NULL)"
+    return f"CASE WHEN {differs} THEN coalesce({loses(value, type_)}, false) ELSE false END"
 
 
 def structure(file: JsonFile, dialect: JsonDialect, labels: Sequence[str], limit: int) -> str:
@@ -184,7 +191,7 @@ def _typed(file: JsonFile, dialect: JsonDialect, source: str, *, careful: bool) 
             nested = text if str(item.type) == "json" else f"from_json({text}, {literal(json.dumps(str(item.type)))})"
             casts.append(f"{nested} AS v{number}")
             names.append(f"v{number} AS {quote(item.name)}")
-            rescued.append(Kept(item.name, text, f"coalesce({loses(text, item.type)}, false)"))
+            rescued.append(Kept(item.name, text, _misfit(text, item.type)))
             continue
         casts.append(f"{engine_cast(text, item.type, dialect)} AS v{number}")
         tests.append(f"{exact(f'v{number}', text, item.type, dialect)} AS t{number}")

@@ -19,7 +19,7 @@ from metalayer.sources.matching import Match
 from metalayer.sources.naming import labels
 
 DOUBLE = Scalar("double")
-SAMPLE = 20_000
+SAMPLE = 10_000
 """How many records of a JSON file are looked at before it is read, and how many texts decide a new column's type."""
 
 
@@ -32,12 +32,14 @@ class Shape:
         passed: records before the data.
         types: the columns' own types, where the format has them; None for one the lake cannot hold.
         plain: whether the engine's own reading does for it.
+        has_no_rows: whether a file without labels is known to hold nothing.
     """
 
     labels: tuple[str, ...]
     passed: int = 0
     types: tuple[DataType | None, ...] = ()
     plain: bool = True
+    has_no_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,12 @@ class ShapedFile:
     @property
     def is_plain(self) -> bool:
         """Tell whether the engine's own reading of a JSON file does: all is known, nothing was out of place."""
-        return self.shape.plain and not self.match.unknown
+        return self.shape.plain and bool(self.shape.labels) and not self.match.unknown
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether the file has no record."""
-        return not self.shape.labels and self.shape.plain
+        """Tell whether the file has nothing to read; what only seems so in a sample is read all the same."""
+        return not self.shape.labels and (self.found.size == 0 or self.shape.has_no_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def look(
         case TextOptions(dialect=dialect):
             header = read_header(found.path, dialect, dialect.delimiter or format_.value, engine)
             if dialect.header:
-                return Shape(labels(header.names), header.records)
+                return Shape(labels(header.names), header.records, has_no_rows=not header.names)
             return Shape(tuple(column.name for column in columns), header.records)
         case JsonOptions(dialect=dialect):
             file = documents.JsonFile(found.path, found.size, format_ is Format.JSONL, ())
