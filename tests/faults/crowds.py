@@ -23,7 +23,7 @@ ROLES = ["run", "orders", "poll", "maintain", "customers", "outside", "run", "po
 def crowd(ground: Ground, seed: int, members: int, seconds: float) -> Tally:
     """Let ``members`` processes work on one project for some seconds while files arrive, then look at what is there."""
     tally, dice, world = Tally(), random.Random(f"crowd {seed}"), World(seed)
-    replay = f"python tests/faults/suite.py crowd --seed {seed} --members {members} --seconds {seconds:g}"
+    replay = f"python tests/faults/suite.py crowd --seed {seed} --trials {seconds:g}"
     root, database = ground.project(f"crowd{seed}"), ground.database()
     text = (root / "metalayer.yml").read_text()
     (root / "metalayer.yml").write_text(text.replace("threads: 1", "threads: 1, keep: 5s"))
@@ -86,7 +86,7 @@ MOMENTS = [
 ]
 
 
-def frozen(ground: Ground, warm: Warm, other: Warm, seed: int, trials: int) -> Tally:
+def frozen(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
     """Freeze a run at a step, take its connections away, let another run go past it, and wake it up again.
 
     What the frozen one computed is stale then: it has to notice, whatever locks it believes to hold.
@@ -97,7 +97,7 @@ def frozen(ground: Ground, warm: Warm, other: Warm, seed: int, trials: int) -> T
     world.step()
     world.write(root)
     warm(Job(str(root), database))
-    with ThreadPoolExecutor(1) as pool:
+    with Warm() as other, ThreadPoolExecutor(1) as pool:
         while number < trials:
             world.step()
             world.write(root)

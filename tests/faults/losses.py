@@ -91,7 +91,7 @@ def _while_running(warm: Warm, job: Job, act: Callable[[], None], after: float) 
 # --- the server ----------------------------------------------------------------------------------------------------
 
 
-def servers(ground: Ground, warm: Warm, seed: int, trials: int, *, frozen: float = 1.0) -> Tally:
+def servers(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
     """Kill, stop and freeze the embedded server of one project while it runs."""
     tally, dice, world = Tally(), random.Random(f"servers {seed}"), World(seed)
     replay = f"python tests/faults/suite.py servers --seed {seed} --trials {trials}"
@@ -103,7 +103,7 @@ def servers(ground: Ground, warm: Warm, seed: int, trials: int, *, frozen: float
         "a backend told to end": lambda: _signal(_backends(root)[-1:], signal.SIGTERM),
         "supervisor killed": lambda: _signal(_supervisors(root), signal.SIGKILL),
         "all killed": lambda: _signal([*_supervisors(root), _postmaster(root), *_backends(root)], signal.SIGKILL),
-        "all frozen": lambda: _freeze([_postmaster(root), *_backends(root)], frozen),
+        "all frozen": lambda: _freeze([_postmaster(root), *_backends(root)], dice.uniform(0.5, 2.0)),
     }
     for number in range(trials + 1):
         world.step()
@@ -163,10 +163,17 @@ def _freeze(pids: list[int], seconds: float) -> None:
 # --- failover ------------------------------------------------------------------------------------------------------
 
 
-def failover(ground: Ground, warm: Warm, seed: int) -> Tally:
-    """Lose the primary in the middle of a run and promote the standby a second later: the run goes on there."""
+def failover(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
+    """Lose primaries in the middle of runs and promote their standbys: the runs go on there."""
+    tally = Tally()
+    for number in range(trials):
+        tally += _fail_over(ground, warm, seed + 1000 * number)
+    return tally
+
+
+def _fail_over(ground: Ground, warm: Warm, seed: int) -> Tally:
     tally, dice, world = Tally(), random.Random(f"failover {seed}"), World(seed)
-    replay = f"python tests/faults/suite.py failover --seed {seed}"
+    replay = f"python tests/faults/suite.py failover --seed {seed} --trials 1"
     root = ground.project(f"failover{seed}")
     with tempfile.TemporaryDirectory(prefix="faults-") as short, Cluster.running(Path(short), "shop") as cluster:
         for _ in range(2):

@@ -1,66 +1,118 @@
-"""The fault suite: `python tests/faults/suite.py SUITE --seed N --trials N`. Every failure says how to replay it."""
+"""The fault suite: every part from a seed, alone or all together.
+
+``python tests/faults/suite.py all --size ci`` tries what CI tries, ``--size full`` ten thousand kills and the rest to
+match; ``python tests/faults/suite.py kills --seed 7 --trials 30`` replays one life. A failure says how to replay it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, local
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[1])]
 
 from faults import crowds, kills, losses, shortages  # noqa: E402 - found by the line above
-from faults.ground import Ground, Tally  # noqa: E402
-from faults.warm import Warm  # noqa: E402
+from faults.ground import Ground, Tally  # noqa: E402 - as above
+from faults.warm import Warm  # noqa: E402 - as above
 
-SUITES = ["kills", "births", "maintenance", "answers", "servers", "failover", "crowd", "frozen", "disk"]
+Try = Callable[[Ground, Warm, int, int], Tally]
+"""A part's life: where, by whom, from which seed, and how many faults."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the suite. ``sizes`` says for each size how many lives there are, and how many faults are in each."""
+
+    name: str
+    life: Try
+    small: tuple[int, int]
+    ci: tuple[int, int]
+    full: tuple[int, int]
+
+    def lives(self, size: str) -> tuple[int, int]:
+        return {"small": self.small, "ci": self.ci, "full": self.full}[size]
+
+
+def _crowd(ground: Ground, _: Warm, seed: int, seconds: int) -> Tally:
+    return crowds.crowd(ground, seed, 2 + seed % 7, seconds)
+
+
+def _cli(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
+    return kills.life(ground, warm, seed, trials, cli=True)
+
+
+PARTS = {
+    part.name: part
+    for part in (
+        Part("kills", kills.life, (2, 12), (8, 30), (200, 50)),
+        Part("cli", _cli, (1, 4), (3, 10), (20, 25)),
+        Part("births", kills.births, (1, 2), (2, 4), (20, 10)),
+        Part("maintenance", kills.maintenance, (1, 4), (2, 8), (20, 25)),
+        Part("answers", losses.answers, (1, 8), (2, 15), (20, 50)),
+        Part("servers", losses.servers, (1, 6), (2, 10), (20, 25)),
+        Part("failover", losses.failover, (1, 1), (1, 2), (5, 10)),
+        Part("frozen", crowds.frozen, (1, 6), (1, 18), (20, 25)),
+        Part("crowd", _crowd, (1, 6), (2, 12), (14, 120)),
+        Part("disk", shortages.full_disk, (1, 6), (1, 20), (20, 25)),
+    )
+}
+"""By name. A crowd's faults are its seconds; it has 2 to 8 members, by its seed."""
+
+
+def lives(names: list[str], size: str, first: int) -> Iterator[tuple[Part, int, int]]:
+    """Yield each life of the parts: which part, its seed, how many faults."""
+    for name in names:
+        count, trials = PARTS[name].lives(size)
+        for seed in range(first, first + count):
+            yield PARTS[name], seed, trials
 
 
 def main() -> None:
     """Try what is asked for and tell what was found; the exit code is 1 where something was."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=SUITES)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trials", type=int, default=25, help="how many faults in one life")
-    parser.add_argument("--lives", type=int, default=1, help="how many lives, from the seed on")
-    parser.add_argument("--members", type=int, default=5, help="how many processes in a crowd")
-    parser.add_argument("--seconds", type=float, default=20, help="how long a crowd works")
-    parser.add_argument("--cli", action="store_true", help="through the command line, on an embedded server")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=["all", *PARTS])
+    parser.add_argument("--seed", type=int, default=1, help="the first life's seed")
+    parser.add_argument("--size", choices=["small", "ci", "full"], default="small")
+    parser.add_argument("--trials", type=int, help="faults in a life, instead of the size's")
+    parser.add_argument("--lives", type=int, help="lives, instead of the size's (one where --trials is given)")
+    parser.add_argument("--workers", type=int, default=2, help="lives at once")
     given = parser.parse_args()
+    work = list(lives(list(PARTS) if given.part == "all" else [given.part], given.size, given.seed))
+    if given.trials or given.lives:
+        part, seed, trials = work[0]
+        work = [(part, seed + number, given.trials or trials) for number in range(given.lives or 1)]
     begun, total = time.monotonic(), Tally()
-    with Ground.prepared() as ground, Warm() as warm:
-        for seed in range(given.seed, given.seed + given.lives):
-            match given.suite:
-                case "kills":
-                    one = kills.life(ground, warm, seed, given.trials, cli=given.cli)
-                case "answers":
-                    one = losses.answers(ground, warm, seed, given.trials)
-                case "servers":
-                    one = losses.servers(ground, warm, seed, given.trials)
-                case "crowd":
-                    one = crowds.crowd(ground, seed, given.members, given.seconds)
-                case "frozen":
-                    with Warm() as other:
-                        one = crowds.frozen(ground, warm, other, seed, given.trials)
-                case "failover":
-                    one = losses.failover(ground, warm, seed)
-                case "births":
-                    one = kills.births(ground, warm, seed, given.trials)
-                case "disk":
-                    library = shortages.compiled(ground.directory)
-                    if library is None:
-                        sys.exit("no C compiler: the full disk cannot be tried")
-                    one = shortages.full_disk(ground, library, seed, given.trials)
-                case _:
-                    one = kills.maintenance(ground, warm, seed, given.trials)
+    with Ground.prepared() as ground, ThreadPoolExecutor(given.workers) as pool:
+        for one in pool.map(_Worker(ground), work):
             total += one
-            sys.stdout.write(f"seed {seed}: {sum(one.tried.values())} tried, {len(one.found)} found\n")
-            sys.stdout.writelines(f"  {sentence}\n" for sentence in one.found)
-            sys.stdout.flush()
     for what, count in total.tried.items():
         sys.stdout.write(f"{count:>7}  {what}\n")
     sys.stdout.write(f"{len(total.found)} violations in {time.monotonic() - begun:.0f} s\n")
     sys.exit(1 if total.found else 0)
+
+
+class _Worker:
+    """Leads lives one after the other, each thread with a warm process of its own."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground, self._lock, self._own = ground, Lock(), local()
+
+    def __call__(self, work: tuple[Part, int, int]) -> Tally:
+        part, seed, trials = work
+        if not hasattr(self._own, "warm"):
+            self._own.warm = Warm()
+        one = part.life(self._ground, self._own.warm, seed, trials)
+        with self._lock:
+            sys.stdout.write(f"{part.name} {seed}: {sum(one.tried.values())} tried, {len(one.found)} found\n")
+            sys.stdout.writelines(f"  {sentence}\n" for sentence in one.found)
+            sys.stdout.flush()
+        return one
 
 
 if __name__ == "__main__":

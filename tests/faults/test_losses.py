@@ -1,4 +1,4 @@
-"""Lost answers and lost servers in CI's size, and the door's promise about connections by itself."""
+"""The metastore's promise about connections that are lost, by itself."""
 
 from __future__ import annotations
 
@@ -10,25 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from faults import losses
 from faults.ground import Ground
 from faults.proxy import Proxy
-from faults.test_kills import assert_nothing_found
-from faults.warm import Warm
 from metalayer.core.errors import MetastoreError, MetastoreUnavailableError
 from metalayer.metastore import postgres
 from metalayer.metastore.postgres import DatabaseSettings, Metastore
-
-
-def test_lost_answers_lose_and_double_nothing(ground: Ground, warm: Warm) -> None:
-    assert_nothing_found(losses.answers(ground, warm, 21, 14))
-
-
-def test_lost_servers_lose_and_double_nothing(ground: Ground, warm: Warm) -> None:
-    assert_nothing_found(losses.servers(ground, warm, 22, 10))
-
-
-# --- the door ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

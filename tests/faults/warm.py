@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import asdict, dataclass, field
@@ -178,16 +179,32 @@ def fork(job: Job) -> Outcome:
     return Outcome(killed, round(time.monotonic() - begun, 3), **answer)
 
 
-def main() -> None:
-    """Read jobs until there are no more."""
-    sys.path[:0] = SOURCES
-    from faults import invariants, readers  # noqa: F401 - imports what the children need
+def prepare() -> None:
+    """Import what children need, and do once what fills caches; nothing here opens an engine or a database."""
+    import pytz  # noqa: F401 - the engine's times
+
+    from faults import invariants, readers, world  # noqa: F401 - as above
     from metalayer.build import ingest, transform  # noqa: F401 - as above
+    from metalayer.core.model import SqlQuery
+    from metalayer.core.sql import parse_query
     from metalayer.interfaces.cli import fault  # noqa: F401 - as above
+    from metalayer.lake import session  # noqa: F401 - as above
     from metalayer.metastore import postgres  # noqa: F401 - as above
     from metalayer.orchestration import execute, runs  # noqa: F401 - as above
     from metalayer.project import environment, loading  # noqa: F401 - as above
+    from metalayer.workspace import load_project
 
+    with tempfile.TemporaryDirectory(prefix="faults-") as place:
+        project = load_project(world.declare(Path(place)))
+        for model in project.models.values():
+            if isinstance(model.query, SqlQuery):
+                parse_query(model.query.text).rewrite(str)
+
+
+def main() -> None:
+    """Read jobs until there are no more."""
+    sys.path[:0] = SOURCES
+    prepare()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:

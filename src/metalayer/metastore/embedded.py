@@ -340,7 +340,8 @@ def _launch(
             start_new_session=True,
             check=False,
         )
-    if done.returncode != 0:
+    # Whoever began before us may have been killed when its supervisor was on its way: that one does it then.
+    if done.returncode not in {0, supervisor.ANOTHER}:
         raise _start_error(place, "cannot be watched: its supervisor does not start", begins)
     return begins
 

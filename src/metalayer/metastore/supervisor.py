@@ -21,6 +21,8 @@ from collections.abc import Callable
 
 PAUSE = 0.1
 PATIENCE = 30.0
+ANOTHER = 3
+"""The exit code that says that another supervisor watches already."""
 
 
 def hold(descriptor: int, *, patience: float = 0.0) -> bool:
@@ -129,7 +131,7 @@ def supervise(directory: str, socket_directory: str, adopted: int, command: list
     """Go into the background, start the server (or adopt the running one) and watch it to its end."""
     held = opened(f"{directory}/supervisor")
     if not hold(held, patience=5.0):
-        sys.exit(f"another supervisor holds {directory}/supervisor")
+        sys.exit(ANOTHER)
     if os.fork():
         os._exit(0)
     pid = adopted or start(command, dict(os.environ))
