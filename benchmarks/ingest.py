@@ -57,7 +57,8 @@ ROWS = """
     FROM range({first}, {last}) AS numbers(i)"""
 NEST = """
     SELECT order_id, customer_id, order_ts, ship_date, unit_price, quantity, is_gift, status, note,
-           {{'name': customer_name, 'email': email, 'address': {{'street': 'Main Street ' || order_id, 'country': 'DE'}}}}
+           {{'name': customer_name, 'email': email,
+             'address': {{'street': 'Main Street ' || order_id, 'country': 'DE'}}}}
                AS customer,
            [{{'sku': order_id, 'qty': quantity}}, {{'sku': order_id + 1, 'qty': 1}}] AS items
     FROM ({rows})"""
@@ -89,7 +90,8 @@ def limit(directory: Path, format_: str, threads: int) -> None:
     """Copy the rows with what the engine has: types given, nothing tested, nothing kept."""
     types = "{" + ", ".join(f"'{name}': '{type_}'" for name, type_ in columns(format_).items()) + "}"
     scan = {
-        "csv": f"read_csv('{directory}/csv/*.csv', header = true, auto_detect = false, filename = true, columns = {types})",
+        "csv": f"read_csv('{directory}/csv/*.csv', header = true, auto_detect = false, filename = true, "
+        f"columns = {types})",
         "jsonl": f"read_json('{directory}/jsonl/*', format = 'newline_delimited', filename = true, columns = {types})",
         "parquet": f"read_parquet('{directory}/parquet/*', filename = true)",
     }[format_]
