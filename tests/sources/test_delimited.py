@@ -75,6 +75,15 @@ def test_columns_are_found_by_their_headers_in_each_file(put: Put, read: Read) -
     assert loaded.drift == ["b.csv has no column 'price': it is NULL there"]
 
 
+def test_what_differs_in_many_files_is_said_once(put: Put, read: Read) -> None:
+    for number in range(9):
+        put(f"{number}.csv", f"id,note,new\n{number},x,1\n")
+    assert read().drift == [
+        "0.csv and 8 more files have no column 'price': it is NULL there",
+        "0.csv has a new column 'new' (bigint)",
+    ]
+
+
 def test_a_pinned_header_wins_over_a_column_of_that_name(put: Put, read: Read) -> None:
     columns = (
         Column("id", parse_type("bigint"), source_name="Key"),
@@ -111,7 +120,7 @@ def test_rescue_keeps_the_values_of_unknown_columns(put: Put, read: Read) -> Non
     loaded = read(drift="rescue")
     assert len(loaded.columns) == 3
     assert loaded.rescued() == [{'x "y"': 'q "r"'}, None]
-    assert loaded.drift == ["the values of the unknown column 'x \"y\"' in a.csv are kept in _rescued"]
+    assert loaded.drift == ["a.csv has the unknown column 'x \"y\"': its values are kept in _rescued"]
 
 
 def test_fail_sets_a_file_of_another_shape_aside_and_reads_the_rest(put: Put, read: Read) -> None:

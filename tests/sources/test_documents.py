@@ -244,9 +244,7 @@ def _holds(held: object, value: object) -> bool:
             return held == value
         case str(), _:
             return held != "" and (held == json.dumps(value) or isinstance(value, bool | int | float | list | dict))
+        case int() | float() | Decimal(), int() | float():
+            return float(held) == float(value)
         case _:
-            return (
-                held is not None
-                and not isinstance(value, list | dict)
-                and str(held) in {str(value), str(value).removesuffix(".0")}
-            ) or held == value
+            return held is not None and not isinstance(value, list | dict) and str(held) == str(value)

@@ -100,6 +100,10 @@ def text_of(place: int, dialect: TextDialect, type_: DataType | None = None) -> 
 def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -> str:
     """Return one SELECT with the table's columns, ``_position`` and ``_rescued``.
 
+    ``_position`` is the record's number in the file, the header and what stands before it counted: its line, where no
+    value spans lines. Blank lines and comments are no records. Rejected lines are, but are not seen here: `shifts`
+    tells how far they move what follows.
+
     ``counter`` is a sequence that counts the records as they leave the reader, apart from all that comes after.
     """
     casts, tests, names, rescued = [], [], [], []

@@ -302,24 +302,25 @@ class FileSource:
 
         The files' matches are replaced by such as fit all columns of the batch.
         """
-        said: dict[str, None] = {}
+        said: dict[str, list[str]] = {}
         for item in taken:
             name, shape = item.work.found.name, item.file.shape
             for column, place in zip(columns, item.file.match.places, strict=False):
                 if place is None and shape.labels and not isinstance(self.options, JsonOptions):
-                    said[f"{name} has no column '{column.name}': it is NULL there"] = None
+                    said.setdefault(f"no column '{column.name}': it is NULL there", []).append(name)
             unknown = match(columns, shape.labels).unknown
             if unknown and self.drift == "evolve":
                 new = self._new_columns(item.file, unknown, columns, engine)
                 columns = (*columns, *new)
-                said |= dict.fromkeys(f"new column '{column.name}' ({column.type}) in {name}" for column in new)
+                for column in new:
+                    said.setdefault(f"a new column '{column.name}' ({column.type})", []).append(name)
             elif unknown:
                 kept = _some([shape.labels[place] for place in unknown])
-                said[f"the values of the unknown column {kept} in {name} are kept in _rescued"] = None
+                said.setdefault(f"the unknown column {kept}: its values are kept in _rescued", []).append(name)
         for number, item in enumerate(taken):
             matched = match(columns, item.file.shape.labels)
             taken[number] = replace(item, file=replace(item.file, match=matched))
-        return columns, tuple(said)
+        return columns, tuple(f"{_subject(names)} {what}" for what, names in said.items())
 
     def _new_columns(
         self, file: ShapedFile, places: tuple[int, ...], columns: tuple[Column, ...], engine: Engine
@@ -357,6 +358,18 @@ def _some(names: Iterable[str]) -> str:
     """Return names for a sentence: the first five, quoted."""
     listed = [f"'{name[:60]}'" for name in names]
     return ", ".join(listed[:5]) + (" …" if len(listed) > 5 else "")
+
+
+def _subject(names: list[str]) -> str:
+    """Return the beginning of a sentence about files.
+
+    >>> _subject(["a.csv"]), _subject(["a.csv", "b.csv", "c.csv"])
+    ('a.csv has', 'a.csv and 2 more files have')
+    """
+    if len(names) == 1:
+        return f"{names[0]} has"
+    more = "1 more file" if len(names) == 2 else f"{len(names) - 1} more files"
+    return f"{names[0]} and {more} have"
 
 
 def _type(name: str, format_: Format, options: type) -> SourceType:
