@@ -136,9 +136,11 @@ _FACTS: Mapping[str, str] = {
             WHERE t.run_id = c.commit_extra_info::jsonb ->> 'run' AND t.snapshot_id = c.snapshot_id)""",
     "an account and its batch differ": """
         SELECT b.batch_id, a.terms FROM metalayer.batch b
-        LEFT JOIN metalayer.account a ON a.batch_id = b.batch_id AND a.kind = 'ingest'
-        WHERE a.terms IS DISTINCT FROM jsonb_build_object('read', rows_read, 'loaded', rows_loaded, 'quarantined',
-            rows_quarantined, 'rejected', rows_rejected, 'already_loaded', rows_already_loaded)""",
+        LEFT JOIN metalayer.account a ON a.batch_id = b.batch_id AND a.kind = 'ingest',
+            greatest(rows_loaded - (a.terms ->> 'loaded')::bigint, 0) AS replayed
+        WHERE a.terms IS DISTINCT FROM jsonb_build_object('read', rows_read, 'loaded', rows_loaded - replayed,
+            'quarantined', rows_quarantined + replayed, 'rejected', rows_rejected, 'already_loaded',
+            rows_already_loaded)""",
     "a landing's account does not balance": """
         SELECT table_name, snapshot_id, terms FROM (
             SELECT *, (terms ->> 'staged')::bigint AS staged, (terms ->> 'published')::bigint AS published,

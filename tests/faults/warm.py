@@ -33,7 +33,7 @@ class Job:
         root: the project's directory.
         database: the URL of PostgreSQL; None is the embedded server.
         verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker), ``look`` (the checker alone),
-            ``contents``, ``poll`` (read again and again) or ``outside`` (the same by the official extension).
+            ``replay``, ``contents``, ``poll`` (read again and again) or ``outside`` (as others would).
         select: which tables to run; None is all.
         seconds: how long to read.
         fault: what METALAYER_FAILPOINT would say.
@@ -112,6 +112,7 @@ class Warm:
 def work(job: Job) -> dict[str, Any]:
     """Do a job in this process and return what there is to say."""
     from faults import invariants, readers, world
+    from metalayer.core.names import TableName
     from metalayer.interfaces.cli.fault import install_fault
     from metalayer.workspace import Workspace
 
@@ -127,6 +128,9 @@ def work(job: Job) -> dict[str, Any]:
             case "maintain":
                 report = workspace.maintain()
                 return {"state": "done", "violations": [f"missing: {path}" for path in report.missing]}
+            case "replay":
+                result = workspace.replay(TableName.parse("bronze.orders"))
+                return {"state": result.state.value, "error": _failures(result)}
             case "check" | "look":
                 result = workspace.run(report=False) if job.verb == "check" else None
                 found = invariants.check(workspace, snapshots=job.thorough)

@@ -7,7 +7,7 @@ from metalayer.core.check import Action, NotNull, Range, References, Unique
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
 from metalayer.core.run import FlowAccount, LandingAccount, State
-from metalayer.core.schema import schema
+from metalayer.core.schema import Column, Scalar, schema
 
 __all__ = ["bench"]
 
@@ -222,6 +222,52 @@ def test_a_replay_moves_what_came_good_from_a_source(bench: Bench) -> None:
     assert rows(bench, "SELECT id FROM bronze.orders ORDER BY id") == [(1,), (3,)]
     assert rows(bench, "SELECT id FROM silver.orders ORDER BY id") == [(1,), (3,)]
     assert bench.replay(orders).snapshot is None
+
+
+def test_a_bad_row_that_comes_again_waits_for_its_newest_version(bench: Bench) -> None:
+    """The part changes, its bad row does not: replayed, it is a row of the newest version, not of the one before."""
+    declare(bench, source(checks=(check(Range(minimum=0), "amount"),)))
+    bench.memory.parts["a"] = ["1, 'x', -1, NULL", "2, 'y', 2, NULL"]
+    run(bench)
+    bench.memory.parts["a"] = ["1, 'x', -1, NULL", "2, 'z', 2, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT count(*) FROM bronze.orders__quarantine") == [(1,)]
+    declare(bench, source())
+    declare(bench, source(checks=(check(Range(minimum=-10), "amount"),)))
+    bench.replay(TableName.parse("bronze.orders"))
+    assert rows(bench, "SELECT id, customer FROM bronze.orders__current ORDER BY id") == [(1, "x"), (2, "z")]
+    loaded = bench.metastore.connection.execute(
+        "SELECT rows_loaded, rows_quarantined FROM metalayer.batch ORDER BY snapshot_id"
+    ).fetchall()
+    assert loaded == [(1, 1), (2, 0)]  # where the rows of each batch are now
+
+
+def test_a_bad_row_that_was_corrected_at_its_source_waits_no_more(bench: Bench) -> None:
+    declare(bench, source(checks=(check(Range(minimum=0), "amount"),)))
+    bench.memory.parts["a"] = ["1, 'x', -1, NULL", "2, 'y', -2, NULL"]
+    bench.memory.parts["b"] = ["3, 'z', -3, NULL"]
+    run(bench)
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL", "2, 'y', -2, NULL"]
+    run(bench)
+    assert rows(bench, "SELECT id FROM bronze.orders__quarantine ORDER BY id") == [(2,), (3,)]
+    assert rows(bench, "SELECT id FROM bronze.orders__current") == [(1,)]
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL", "2, 'y', 2, NULL"]
+    assert run(bench).state is State.DONE
+    assert rows(bench, "SELECT id FROM bronze.orders__quarantine ORDER BY id") == [(3,)]
+
+
+def test_a_replay_after_a_new_column_moves_what_waited_before_it(bench: Bench) -> None:
+    wider = (*COLUMNS, Column("note", Scalar("varchar")))
+    declare(bench, source(checks=(check(Range(minimum=0), "amount"),)))
+    bench.memory.parts["a"] = ["1, 'x', -1, NULL"]
+    run(bench)
+    bench.memory.columns = wider
+    bench.memory.parts["b"] = ["2, 'y', 2, NULL, 'new'"]
+    run(bench)
+    declare(bench, source(checks=(check(Range(minimum=-10), "amount"),)))
+    bench.replay(TableName.parse("bronze.orders"))
+    assert rows(bench, "SELECT id, note FROM bronze.orders ORDER BY id") == [(1, None), (2, "new")]
+    assert bench.quarantined() == {}
 
 
 def test_duplicates_of_a_key_collapse_by_order(bench: Bench) -> None:

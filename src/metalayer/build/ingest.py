@@ -171,10 +171,10 @@ def _land(
         )
     if rejects is not None:
         changes.append(rejects.change)
-    waiting = quarantine_change(model, cleaned.bad, schema.public, site, judged="false")
+    parts, replaced = _positions(batch, seen, batch_id)
+    waiting = quarantine_change(model, cleaned.bad, schema.public, site, judged=_of_parts(replaced))
     if waiting is not None:
         changes.append(waiting)
-    parts, replaced = _positions(batch, seen, batch_id)
     views = [_current_view(model, table, replaced, site)] if before is None or replaced else []
 
     def record(connection: facts.Connection, snapshot: int) -> None:
@@ -313,6 +313,12 @@ def _subject(model: Model, rows: str, columns: Schema, site: Site) -> Subject:
         old = f"SELECT {names(site.state.tables[table].schema.public)} FROM {site.session.relation_sql(table)}"
         whole = f"({old} UNION ALL BY NAME SELECT {names(columns)} FROM {rows})"
     return replace(subject(model, rows, columns, site), table=whole, hashed=hashed_columns(columns))
+
+
+def _of_parts(replaced: dict[str, str]) -> str:
+    """Return the SQL condition on a waiting row ``q`` that it is of an older version of a part that was read again."""
+    pairs = ", ".join(f"({literal(part)}, {literal(batch)})" for part, batch in replaced.items())
+    return f"(q._source, q._batch_id) IN (VALUES {pairs})" if pairs else "false"
 
 
 def hashed_columns(columns: Schema) -> tuple[str, ...]:

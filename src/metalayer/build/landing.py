@@ -261,7 +261,7 @@ def quarantine(
             return None
         return TableChange(table=schema.table, schema=schema, expected_head=None)
     own = names([*columns, *QUARANTINE_COLUMNS[:2]])
-    now = "SELECT * FROM " + (bad or "(SELECT NULL AS _row_hash, NULL AS _failed WHERE false)")
+    now = "SELECT * FROM " + (bad or "(SELECT NULL AS _row_hash, NULL AS _failed, NULL AS _batch_id WHERE false)")
     now = f"({now} QUALIFY row_number() OVER (PARTITION BY _row_hash) = 1)"
     if state is None or anew:
         added = session.stage_rows(
@@ -271,9 +271,12 @@ def quarantine(
         head = None if state is None else state.head
         return TableChange(table=schema.table, schema=schema, expected_head=head, added=added.files, replace=anew)
     waiting = session.positions_sql(state.name)
+    differs = "b._failed <> q._failed"
+    if any(column.name == "_batch_id" for column in columns):
+        differs = f"({differs} OR b._batch_id <> q._batch_id)"  # it came again, in a newer version of its part
     leaves = (
         f"(({judged}) AND NOT EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash)) "
-        f"OR EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND b._failed <> q._failed)"
+        f"OR EXISTS (FROM {now} AS b WHERE b._row_hash = q._row_hash AND {differs})"
     )
     deleted = session.stage_deletes(state.name, f"SELECT __file, __row FROM {waiting} AS q WHERE {leaves}")
     added_files: tuple[StagedFile, ...] = ()
@@ -284,7 +287,7 @@ def quarantine(
             SELECT {", ".join("b." + quote(c.name) for c in (*columns, *QUARANTINE_COLUMNS[:2]))},
                    coalesce(q._first_run, '{run_id}') AS _first_run, '{run_id}' AS _last_run
             FROM {now} AS b LEFT JOIN {waiting} AS q ON q._row_hash = b._row_hash
-            WHERE q._row_hash IS NULL OR q._failed <> b._failed
+            WHERE q._row_hash IS NULL OR {differs}
             """,
         )
         added_files = staged.files

@@ -16,11 +16,15 @@ from metalayer.build.kinds import Site, subject
 from metalayer.build.landing import names
 from metalayer.core.check import Action
 from metalayer.core.model import Model
-from metalayer.core.names import physical
-from metalayer.core.schema import Column
+from metalayer.core.names import physical, quote
+from metalayer.core.schema import Scalar
+from metalayer.metastore import facts
 
 if TYPE_CHECKING:
     from metalayer.lake import Lake
+
+
+_PLACE = {"__file": Scalar("bigint"), "__row": Scalar("bigint")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +46,24 @@ def replay(model: Model, site: Site, lake: Lake) -> Replayed:
     if waiting is None or target is None or waiting.rows == 0:
         return Replayed(0, 0, None)
     columns = target.schema.public
-    places = (Column("__file", None), Column("__row", None))
-    rows = f"(SELECT {names(columns)} FROM {session.positions_sql(table.quarantine)})"
-    judged = replace(subject(model, rows, columns, site), hashed=hashed_columns(columns))
+    # A row is known by its place: the hash it waits under is of the columns that the source had then.
+    have = {column.name for column in waiting.schema.public}
+    fields = ", ".join(
+        f"CAST({quote(column.name) if column.name in have else 'NULL'} AS {column.type}) AS {quote(column.name)}"
+        for column in columns
+    )
+    rows = f"(SELECT {fields}, __file, __row FROM {session.positions_sql(table.quarantine)})"
+    asked = subject(model, rows, columns, site)
+    judged = replace(asked, columns={**asked.columns, **_PLACE}, hashed=hashed_columns(columns))
     checks = [check for check in model.checks if check.on_fail is Action.QUARANTINE]
     session.query(
-        f"CREATE OR REPLACE TEMP TABLE good AS SELECT DISTINCT _row_hash FROM ({flagged(checks, judged)}) "
-        "WHERE _failed IS NULL"
+        f"CREATE OR REPLACE TEMP TABLE good AS SELECT * FROM ({flagged(checks, judged)}) WHERE _failed IS NULL"
     )
-    good = f"(SELECT * FROM {session.positions_sql(table.quarantine)} SEMI JOIN good USING (_row_hash))"
-    moved = session.stage_rows(target.schema, f"SELECT {names(columns)} FROM {good}")
+    moved = session.stage_rows(target.schema, f"SELECT {names(columns)} FROM good")
     if not moved.rows:
         return Replayed(waiting.rows, 0, None)
-    deleted = session.stage_deletes(table.quarantine, f"SELECT {names(places)} FROM {good}")
+    deleted = session.stage_deletes(table.quarantine, "SELECT __file, __row FROM good")
+    counts = {str(batch): int(n) for batch, n in session.query("SELECT _batch_id, count(*) FROM good GROUP BY 1")}
     committed = lake.commit(
         [
             TableChange(table, target.schema, ANY_HEAD, added=moved.files),
@@ -65,5 +74,6 @@ def replay(model: Model, site: Site, lake: Lake) -> Replayed:
         author=context.author,
         message=f"replay the quarantine of {model.name}",
         extra={"run": context.run_id},
+        facts=lambda connection, _: facts.come_good(connection, counts),
     )
     return Replayed(waiting.rows, moved.rows, committed.snapshot)

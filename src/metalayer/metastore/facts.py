@@ -186,6 +186,19 @@ def record_batch(
     )
 
 
+def come_good(connection: Connection, batches: Mapping[str, int]) -> None:
+    """Record that so many quarantined rows of each batch moved into its table.
+
+    A batch says where its rows are now; its account stays what was found when it was loaded.
+    """
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE metalayer.batch SET rows_loaded = rows_loaded + %(rows)s, "
+            "rows_quarantined = rows_quarantined - %(rows)s WHERE batch_id = %(batch)s",
+            [{"batch": batch, "rows": rows} for batch, rows in batches.items()],
+        )
+
+
 def last_batch(connection: Connection, table: TableName) -> datetime | None:
     """Return when the last batch of a source was read, None where there is none."""
     row = connection.execute(
