@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from faults.ground import Ground
@@ -35,8 +37,18 @@ def project(ground: Ground) -> Iterator[tuple[Workspace, World]]:
 
 
 def assert_right(workspace: Workspace, world: World) -> None:
-    found = check(workspace, snapshots=1) + differing(workspace, EXPECTED) + missing(workspace, world.rows_that_count)
+    found = check(workspace, snapshots=1) + differing(workspace, EXPECTED) + missing(workspace, world.rows)
     assert found == []
+
+
+def wait_for_a_run(database: str) -> None:
+    """Wait until a run has begun: the project is read by then."""
+    for _ in range(600):
+        with contextlib.suppress(psycopg.Error), psycopg.connect(database) as connection:
+            if connection.execute("SELECT 1 FROM metalayer.run WHERE state = 'running'").fetchone():
+                return
+        time.sleep(0.05)
+    pytest.fail("no run began")
 
 
 def test_a_project_that_changes_during_a_run_is_read_once(ground: Ground, warm: Warm) -> None:
@@ -48,7 +60,7 @@ def test_a_project_that_changes_during_a_run_is_read_once(ground: Ground, warm: 
     running = threading.Thread(target=lambda: outcomes.append(warm(job)))
     outcomes: list[object] = []
     running.start()
-    time.sleep(1.0)
+    wait_for_a_run(database)
     (root / "silver" / "tick.sql").write_text("SELECT 'changed' AS tick, 1 AS ticks\n")
     (root / "gold" / "countries.sql").unlink()
     (root / "metalayer.yml").write_text("no: project\n")
