@@ -283,7 +283,8 @@ def missing(workspace: Workspace, wanted: Mapping[str, Counter[str]]) -> list[st
             table = TableName(Layer.BRONZE, name)
             columns = [c.name for c in state.tables[table].schema.public if not c.name.startswith("_")]
             fields = ", ".join(f"coalesce({quote(column)}::VARCHAR, '')" for column in columns)
-            read = session.query(f"SELECT concat_ws(',', {fields}) FROM {_newest(workspace, session, table)}")
+            newest = _newest(workspace, session, table) if table.owner == table else session.relation_sql(table)
+            read = session.query(f"SELECT concat_ws(',', {fields}) FROM {newest}")
             actual = Counter(text for (text,) in read)
             if actual != rows:
                 found.append(f"{table} has {actual - rows} besides and lacks {rows - actual}")

@@ -135,7 +135,7 @@ def work(job: Job) -> dict[str, Any]:
                 result = workspace.run(report=False) if job.verb == "check" else None
                 found = invariants.check(workspace, snapshots=job.thorough)
                 found += invariants.differing(workspace, world.EXPECTED)
-                found += invariants.missing(workspace, world.World.at(job.seed, job.step).rows_that_count)
+                found += invariants.missing(workspace, world.World.at(job.seed, job.step).rows)
                 if result is None:
                     return {"violations": found}
                 return {"state": result.state.value, "error": _failures(result), "violations": found}

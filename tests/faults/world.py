@@ -22,6 +22,7 @@ order_by: updated_at
 columns: {order_id: bigint, customer_id: bigint, amount: "decimal(12,2)", updated_at: timestamp}
 checks:
   - {not_null: order_id, on_fail: quarantine}
+  - {max: customer_id, value: 13, on_fail: quarantine}
 """,
     "bronze/customers.yml": """
 type: csv
@@ -141,7 +142,7 @@ class World:
     seed: int
     number: int = 0
     files: dict[str, tuple[str, int]] = field(default_factory=dict)
-    rows: int = 0
+    written: int = 0
 
     @classmethod
     def at(cls, seed: int, number: int) -> World:
@@ -183,16 +184,22 @@ class World:
             new.replace(path)
 
     @property
-    def rows_that_count(self) -> dict[str, Counter[str]]:
-        """Return what each source's newest rows have to be, as their files write them: each content once."""
-        found: dict[str, Counter[str]] = {kind: Counter() for kind in _HEADERS}
+    def rows(self) -> dict[str, Counter[str]]:
+        """Return what each source's newest rows have to be, as their files write them: each content once.
+
+        Those that have to wait in a quarantine stand under its name.
+        """
+        found: dict[str, Counter[str]] = {kind: Counter() for kind in (*_HEADERS, "orders__quarantine")}
         for kind, text in {(name.split("/")[0], text) for name, (text, _) in self.files.items()}:
             header, *lines = text.splitlines()
             if header != _HEADERS[kind]:
                 continue
             split = [line.split(",") for line in lines]
-            fitting = [cells for cells in split if len(cells) == header.count(",") + 1 and cells[0]]
-            found[kind].update(",".join(cells).replace("twelve", "") for cells in fitting)
+            for cells in split:
+                if len(cells) != header.count(",") + 1:
+                    continue
+                waits = kind == "orders" and (not cells[0] or int(cells[1]) > 13)
+                found["orders__quarantine" if waits else kind][",".join(cells).replace("twelve", "")] += 1
         return found
 
     def _new(self, kind: str, dice: random.Random) -> None:
@@ -200,8 +207,8 @@ class World:
         self._put(name, kind, [self._row(kind, dice) for _ in range(dice.randint(1, 6))])
 
     def _row(self, kind: str, dice: random.Random) -> str:
-        self.rows += 1
-        at = f"2026-01-01 {self.rows // 3600 % 24:02}:{self.rows // 60 % 60:02}:{self.rows % 60:02}"
+        self.written += 1
+        at = f"2026-01-01 {self.written // 3600 % 24:02}:{self.written // 60 % 60:02}:{self.written % 60:02}"
         if kind == "customers":
             return f"{dice.randint(1, 12)},{dice.choice(('ana', 'ben', 'cy'))},{dice.choice(('DE', 'FR', 'IT'))},{at}"
         order = "" if dice.random() < 0.05 else str(dice.randint(1, 60))
