@@ -63,7 +63,9 @@ def written(texts: Sequence[str], encoding: str) -> TextDialect:
     """Return the dialect that gives the most regular table: what counts is records of one width, and many values."""
     best, chosen = (0.0, 0), TextDialect(delimiter=",", encoding=encoding)
     for quote in ('"', "'"):
-        escape = "\\" if any(f"\\{quote}" in text for text in texts) else quote
+        # Where quotes are doubled, a single one behind a backslash closes its value: only an end can follow it.
+        inner = re.compile(rf"\\{quote}[^{quote},;\t|\r\n]")
+        escape = "\\" if any(inner.search(text) for text in texts) else quote
         if quote == "'" and not any(f"{quote}{sign}{quote}" in text for text in texts for sign in _DELIMITERS):
             continue  # an apostrophe is a quote only where values stand side by side in them
         for delimiter in _DELIMITERS:
