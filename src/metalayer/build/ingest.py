@@ -13,7 +13,7 @@ from metalayer.build.context import RunContext, new_id
 from metalayer.build.kinds import Site, quarantine_change, subject
 from metalayer.build.landing import Clean, clean, names
 from metalayer.core.check import Freshness, RowCount, TableSql, Unique, Verdict
-from metalayer.core.errors import LakeError, SourceError, SourceUnavailableError
+from metalayer.core.errors import LakeError, ShortageError, SourceError, SourceUnavailableError
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.model import Model
@@ -80,7 +80,7 @@ def _load_or_split(
         yield loaded
         return
     if len(batch.parts) == 1:
-        if _is_readable(batch, dock):
+        if isinstance(failure, ShortageError) or _is_readable(batch, dock):
             raise failure  # the part is well: a full disk must not make files look broken
         aside = batch.parts[0].aside(failure.message)
         rest = replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside))
@@ -98,6 +98,8 @@ def _is_readable(batch: Batch, dock: Dock) -> bool:
                 session.query(statement)
             for part in batch.parts:
                 session.query(f"SELECT count(hash(_row)) FROM ({part.rows}) AS _row")
+        except ShortageError:
+            return True  # for all that is known
         except LakeError:
             return False
     return True

@@ -8,7 +8,8 @@ The tree::
     ├── SourceError                 a source cannot be read
     │   └── SourceUnavailableError      it may answer later (transient)
     ├── LakeError                   rows cannot be staged, committed or read
-    │   └── ConflictError               somebody committed first (transient: recompute and try again)
+    │   ├── ConflictError               somebody committed first (transient: recompute and try again)
+    │   └── ShortageError               the machine lacks memory, disk or open files for the work
     ├── MetastoreError              PostgreSQL refuses or is not usable
     │   └── MetastoreUnavailableError   it cannot be reached now (transient)
     ├── BuildError                  a model's rows cannot be made, or a check blocks them
@@ -126,6 +127,10 @@ class ConflictError(LakeError):
     """A table, cursor or position changed since it was read: nothing was committed; recompute and try again."""
 
     transient = True
+
+
+class ShortageError(LakeError):
+    """The machine lacks memory, disk or open files for the work; it says nothing about what was worked on."""
 
 
 class MetastoreError(MetaLayerError):

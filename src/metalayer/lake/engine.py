@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from metalayer.core.errors import LakeError
+from metalayer.core.errors import LakeError, ShortageError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, parse_type
 from metalayer.lake.catalog import SCHEMA, data_path
@@ -75,19 +75,25 @@ _MESSAGES: Mapping[type[duckdb.Error], tuple[str, str]] = {
 }
 """What each class of the engine's errors means and how it is mended. An error counts as its nearest class here."""
 
+_NO_FILES = ("Too many open files", "Cannot allocate memory")
 _DISK_FULL = ("No space left on device", "max_temp_directory_size", "Disk quota exceeded")
 _LONGEST = 600
 
 
 def translate(error: duckdb.Error) -> LakeError:
     """Return an engine's error as ours: what happened, the engine's own first words, and the mend."""
-    text = str(error)
+    text, kind = str(error), LakeError
+    said, hint = next(_MESSAGES[cls] for cls in type(error).__mro__ if cls in _MESSAGES)
     if any(words in text for words in _DISK_FULL):
+        kind = ShortageError
         said, hint = "The disk is full.", "Free some space where the lake and its temporary directory lie."
-    else:
-        said, hint = next(_MESSAGES[cls] for cls in type(error).__mro__ if cls in _MESSAGES)
+    elif any(words in text for words in _NO_FILES):
+        kind = ShortageError
+        said, hint = "The system gives this process no more.", "Raise its limits (`ulimit -a` shows them)."
+    elif isinstance(error, duckdb.OutOfMemoryException):
+        kind = ShortageError
     detail = _shortened(text)
-    return LakeError(f"{said} {detail}" if detail else said, hint=hint)
+    return kind(f"{said} {detail}" if detail else said, hint=hint)
 
 
 def _shortened(text: str) -> str:
