@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -41,6 +42,7 @@ class Job:
         thorough: at how many snapshots the checker compares both readers.
         seed: of the world whose files lie there; ``step`` is how far it is.
         variables: of the child's environment.
+        open_files: how many files it may have open at once.
     """
 
     root: str
@@ -54,6 +56,7 @@ class Job:
     seed: int = 0
     step: int = 0
     variables: dict[str, str] = field(default_factory=dict)
+    open_files: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def work(job: Job) -> dict[str, Any]:
     from metalayer.workspace import Workspace
 
     os.environ.update(job.variables)
+    if job.open_files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (job.open_files, job.open_files))
     if job.fault is not None:
         install_fault(job.fault)
     environ = {} if job.database is None else {"METALAYER__DATABASE": job.database}
