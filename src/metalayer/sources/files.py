@@ -6,12 +6,13 @@ SQL; the engine reads the rows. Nothing here writes, moves or deletes a file.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from metalayer.core.errors import SourceError
+from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType
 from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
@@ -76,8 +77,8 @@ class FileSource:
         work = self._work(cursor, found)
         present = {item.name for item in found}
         return Pending(
-            new=tuple(item.found.name for item in work if item.before is None or not _is_loaded(item.before)),
-            changed=tuple(item.found.name for item in work if item.before is not None and _is_loaded(item.before)),
+            new=tuple(item.found.name for item in work if _loaded(item.before) is None),
+            changed=tuple(item.found.name for item in work if _loaded(item.before) is not None),
             missing=tuple(sorted(name for name in cursor if name not in present)),
             unchanged=len(found) - len(work),
         )
@@ -100,14 +101,14 @@ class FileSource:
         """Return what is to be read: changed files first, because what they were may lie under a new name."""
         changed: list[_Work] = []
         new: list[_Work] = []
-        live = {position["hash"] for position in cursor.values() if _is_loaded(position)}
+        live = {_loaded(position) for position in cursor.values()}
         for item in found:
             before = cursor.get(item.name)
             if before is None:
                 new.append(_Work(item, "new", None))
             elif self._differs(item, before):
-                target = changed if _is_loaded(before) else new
-                target.append(_Work(item, "changed" if _is_loaded(before) else "tried again", before))
+                target = new if _loaded(before) is None else changed
+                target.append(_Work(item, "tried again" if before.get("aside") else "changed", before))
             elif before.get("aside"):
                 if before.get("reading") != self._reading():
                     new.append(_Work(item, "tried again", before))
@@ -132,7 +133,7 @@ class FileSource:
     def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
         """Yield batches of new and changed files, each up to 256 MB or 500 files."""
         found = self._find()
-        held = {str(position["hash"]): name for name, position in cursor.items() if _is_loaded(position)}
+        held = {hash_: name for name, position in cursor.items() if (hash_ := _loaded(position)) is not None}
         columns = self.columns
         done: set[str] = set()
         for group in _groups(self._work(cursor, found)):
@@ -159,10 +160,15 @@ class FileSource:
         Raises:
             SourceError: a file is not of the declared shape.
         """
-        taken = [
-            _Taken(_Work(found, "looked at", None), {}, self._shape(found, self.columns, engine))
-            for found in self._find()
-        ]
+        try:
+            taken = [
+                _Taken(_Work(found, "looked at", None), {}, self._shape(found, self.columns, engine))
+                for found in self._find()
+            ]
+        except OSError as error:
+            raise SourceError(
+                f"'{error.filename}' cannot be read: {error.strerror}.", hint="Check the disk and the permissions."
+            ) from error
         return self._reading_of(taken, self.columns)
 
     def split(self, batch: Batch) -> Iterator[Batch]:
@@ -182,23 +188,26 @@ class FileSource:
         taken: list[_Taken] = []
         for work in group:
             name, position = work.found.name, self._position(work.found)
-            before = work.before if work.before is not None and _is_loaded(work.before) else None
+            before = _loaded(work.before)
+            if before is not None:
+                position["before"] = before
             try:
                 known = self._content(work.found)
                 position["hash"] = known.hash
-                if before is not None and before["hash"] == known.hash:
+                if before == known.hash:
                     touched.append(SetAside(name, position, "its time changed, its content did not"))
                     continue
-                if before is not None and held.get(str(before["hash"])) == name:
-                    del held[str(before["hash"])]
+                if before is not None and held.get(before) == name:
+                    del held[before]
                 if (other := held.get(known.hash)) is not None:
                     reason = f"its content was loaded as {other}"
                     already.append(SetAside(name, {**position, "same_as": other}, reason))
                     continue
                 taken.append(_Taken(work, position, self._shape(work.found, columns, engine), known.has_sign))
             except (OSError, SourceError) as error:
-                reason = error.message if isinstance(error, SourceError) else f"it cannot be read: {error.strerror}"
-                aside.append(SetAside(name, {**position, "aside": True}, reason))
+                aside.append(_aside(name, position, error))
+                if before is not None:
+                    held.setdefault(before, name)  # its rows of before stay
                 continue
             held[known.hash] = name
         batch = self._assemble(taken, columns, engine)
@@ -279,7 +288,7 @@ class FileSource:
         for number, item in enumerate(taken):
             counter = f"metalayer_read_{number}"
             select = rows(item.file, columns, self.format, self.options, counter, carefully=carefully)
-            supersedes = item.work.before is not None and _is_loaded(item.work.before)
+            supersedes = _loaded(item.work.before) is not None
             parts.append(
                 Part(item.work.found.name, item.position, select, supersedes=supersedes, reason=item.work.reason)
             )
@@ -335,9 +344,33 @@ class FileSource:
         )
 
 
-def _is_loaded(position: Position) -> bool:
-    """Tell whether rows of a part lie in the table under its own name."""
-    return "same_as" not in position and not position.get("aside")
+def _loaded(position: Position | None) -> str | None:
+    """Return the hash of the content whose rows lie in the table under a part's name, None where there is none.
+
+    A part that was set aside keeps the rows that it had before.
+    """
+    if position is None or "same_as" in position:
+        return None
+    hash_ = position.get("before") if position.get("aside") else position["hash"]
+    return None if hash_ is None else str(hash_)
+
+
+def _aside(name: str, position: dict[str, object], error: OSError | SourceError) -> SetAside:
+    """Return a file as one that is set aside for what is in it, or for the rights it lacks.
+
+    Raises:
+        SourceUnavailableError: the fault is not the file's: it went away, or the machine has trouble.
+    """
+    if isinstance(error, SourceError):
+        return SetAside(name, {**position, "aside": True}, error.message)
+    if error.errno in {errno.EACCES, errno.EPERM}:  # neither size nor time tells when that is mended: look each time
+        return SetAside(name, {**position, "reading": "", "aside": True}, f"it cannot be read: {error.strerror}")
+    if error.errno is None:
+        return SetAside(name, {**position, "aside": True}, f"it cannot be read: {error}")
+    raise SourceUnavailableError(
+        f"'{name}' cannot be read: {error.strerror}.",
+        hint="Check the disk, and `ulimit -n` for open files.",
+    ) from error
 
 
 def _groups(work: list[_Work]) -> Iterator[list[_Work]]:

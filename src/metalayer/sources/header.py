@@ -73,6 +73,8 @@ def _beginning(path: str, dialect: TextDialect, engine: Engine, size: int) -> tu
         with gzip.open(path) if compression == "gzip" else Path(path).open("rb") as file:
             data = file.read(size)
     except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the fault is not what is in the file
         raise SourceError(f"it cannot be read: {error}", hint="Write the file again, whole.") from error
     whole = len(data) < size
     if data.startswith(_BIG_ENDIAN) and engine_encoding(dialect.encoding) == "utf-16":
