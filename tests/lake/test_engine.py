@@ -3,7 +3,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from metalayer.core.errors import LakeError
+from metalayer.core.errors import LakeError, ShortageError
 from metalayer.core.names import Layer, TableName
 from metalayer.core.schema import schema
 from metalayer.lake import Lake, LakeSettings, Session, engine
@@ -22,7 +22,7 @@ def test_every_error_of_the_engine_is_mapped() -> None:
     assert not unmapped, f"Unmapped errors of duckdb: {unmapped}"
     for cls in classes:
         ours = engine.translate(cls("X Error: what happened"))
-        assert type(ours) is LakeError
+        assert type(ours) is (ShortageError if issubclass(cls, duckdb.OutOfMemoryException) else LakeError)
         assert "what happened" in ours.message
         assert ours.hint
 
