@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql as pg
 
+from conftest import url_of
 from metalayer.core.names import TableName
 from metalayer.core.schema import Schema
 from metalayer.lake import CommitKind, Lake, LakeSettings, Session, TableChange, plan_schema
-from metalayer.metastore.postgres import Metastore
+from metalayer.metastore.postgres import DatabaseSettings, Metastore
 
 
 @pytest.fixture
@@ -25,6 +27,19 @@ def lake(metastore: Metastore, data_directory: Path) -> Lake:
     made = Lake(metastore, LakeSettings(data=str(data_directory), threads=2))
     made.create()
     return made
+
+
+@pytest.fixture(scope="module")
+def shared_lake(server: Metastore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """One lake for all examples: each takes a table of its own."""
+    name = f"test_{uuid.uuid4().hex}"
+    server.connection.execute(pg.SQL("CREATE DATABASE {}").format(pg.Identifier(name)))
+    place = tmp_path_factory.mktemp("it's [a] lake")
+    with Metastore.open(DatabaseSettings(url=url_of(server, name), directory=str(place))) as metastore:
+        lake = Lake(metastore, LakeSettings(data=str(place / "data"), threads=1))
+        lake.create()
+        yield lake
+    server.connection.execute(pg.SQL("DROP DATABASE {} WITH (FORCE)").format(pg.Identifier(name)))
 
 
 @pytest.fixture

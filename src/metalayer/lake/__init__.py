@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from metalayer.lake.changes import Changes, ColumnChange, ColumnChangeKind, Unprovable, UnprovableCause
 from metalayer.lake.lake import Facts, Lake, outside_sql
 from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.schema import NotEvolvableError, plan_schema
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_HEAD",
+    "Changes",
+    "ColumnChange",
+    "ColumnChangeKind",
     "CommitKind",
     "Committed",
     "Compacted",
@@ -62,6 +66,8 @@ __all__ = [
     "TableChange",
     "TableSchema",
     "TableState",
+    "Unprovable",
+    "UnprovableCause",
     "ViewChange",
     "outside_sql",
     "plan_schema",

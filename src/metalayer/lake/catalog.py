@@ -312,7 +312,7 @@ def read_tables(
     return tables
 
 
-_COLUMNS = """
+COLUMNS = """
 SELECT table_id, column_id, parent_column, column_name, column_type, nulls_allowed, initial_default, begin_snapshot,
     end_snapshot
 FROM lake.ducklake_column WHERE table_id = ANY(%s) ORDER BY table_id, column_order
@@ -322,7 +322,7 @@ FROM lake.ducklake_column WHERE table_id = ANY(%s) ORDER BY table_id, column_ord
 def _columns_at(connection: Connection, at: int, table_ids: Sequence[int]) -> dict[int, tuple[LakeColumn, ...]]:
     by_table: dict[int, list[Row]] = defaultdict(list)
     if table_ids:
-        for row in connection.execute(_COLUMNS, [list(table_ids)]).fetchall():
+        for row in connection.execute(COLUMNS, [list(table_ids)]).fetchall():
             by_table[row[0]].append(row)
     return {table_id: columns_at(rows, at) for table_id, rows in by_table.items()}
 
@@ -371,8 +371,8 @@ WHERE d.table_id = %(table)s AND d.begin_snapshot <= %(at)s AND (d.end_snapshot 
 ORDER BY d.data_file_id
 """
 
-_TABLE_AT = """
-SELECT t.table_id, s.path, t.path
+TABLE_AT = """
+SELECT t.table_id, s.path, t.path, t.begin_snapshot
 FROM lake.ducklake_table t JOIN lake.ducklake_schema s USING (schema_id)
 WHERE s.schema_name = %(layer)s AND t.table_name = %(name)s
   AND t.begin_snapshot <= %(at)s AND (t.end_snapshot IS NULL OR t.end_snapshot > %(at)s)
@@ -385,16 +385,16 @@ def read_files(connection: Connection, settings: LakeSettings, table: TableName,
     Raises:
         LakeError: the table does not exist there.
     """
-    row = connection.execute(_TABLE_AT, {"layer": table.layer.value, "name": table.name, "at": at}).fetchone()
+    row = connection.execute(TABLE_AT, {"layer": table.layer.value, "name": table.name, "at": at}).fetchone()
     if row is None:
         known = [str(name) for name in read_tables(connection, at)]
         raise LakeError(
             f"The lake has no table {table} at snapshot {at}.",
             hint=f"{did_you_mean(str(table), known)}Run what builds it first, or choose a later snapshot.",
         )
-    table_id, schema_path, table_path = row
+    table_id, schema_path, table_path, _ = row
     directory = Path(settings.data) / schema_path / table_path
-    columns = connection.execute(_COLUMNS, [[table_id]]).fetchall()
+    columns = connection.execute(COLUMNS, [[table_id]]).fetchall()
     current = columns_at(columns, at)
     written: dict[int, tuple[LakeColumn, ...]] = {}
 

@@ -10,6 +10,7 @@ import base64
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from metalayer.core.names import TableName, literal, quote
@@ -155,6 +156,39 @@ def _group_sql(schema: TableSchema, files: list[DataFile], *, positions: bool) -
     return f"SELECT {', '.join(columns)} FROM {source} ANTI JOIN {gone} ON {place} = {taken}"
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A data file with the delete file of the rows it lost, and the one that stood there before, if any did."""
+
+    file: DataFile
+    earlier_path: str | None = None
+    earlier_key: str | None = None
+
+
+def removed_sql(schema: TableSchema, removals: Iterable[Removal]) -> list[str]:
+    """Return SELECTs of the rows that files lost, as the schema shows them: each file is read at these places only."""
+    groups: dict[object, list[Removal]] = defaultdict(list)
+    for removal in removals:
+        file = removal.file
+        alike = (file.columns, file.key, file.delete_key, removal.earlier_path is None, removal.earlier_key)
+        groups[alike].append(removal)
+    return [_removed_group_sql(schema, group) for group in groups.values()]
+
+
+def _removed_group_sql(schema: TableSchema, removals: list[Removal]) -> str:
+    first = removals[0].file
+    columns = [f"{_projected(first.columns, column)} AS {quote(column.name)}" for column in schema.columns]
+    source = f"{read_parquet([removal.file.path for removal in removals], first.key)} AS file"
+    gone = read_parquet([str(removal.file.delete_path) for removal in removals], first.delete_key)
+    places = f"SELECT (file_index::BIGINT << {_ROW_BITS}) + pos AS place FROM {gone}"
+    earlier = [removal.earlier_path for removal in removals if removal.earlier_path is not None]
+    if earlier:
+        known = read_parquet(earlier, removals[0].earlier_key)
+        places += f" EXCEPT ALL SELECT (file_index::BIGINT << {_ROW_BITS}) + pos FROM {known}"
+    place = f"(file.file_index::BIGINT << {_ROW_BITS}) + file.file_row_number"
+    return f"SELECT {', '.join(columns)} FROM {source} SEMI JOIN ({places}) AS gone ON {place} = gone.place"
+
+
 def _projected(written: Sequence[LakeColumn], column: LakeColumn) -> str:
     """Return a column of today as an expression over the columns of a file."""
     old = next((candidate for candidate in written if candidate.id == column.id), None)
@@ -165,7 +199,7 @@ def _projected(written: Sequence[LakeColumn], column: LakeColumn) -> str:
 
 
 def _converted(value: str, old: LakeColumn, new: LakeColumn, depth: int) -> str:
-    if old.type == new.type and _same_parts(old, new):
+    if old.type == new.type and same_parts(old, new):
         return value if _reads_as_itself(new.type) else f"CAST({value} AS {new.type})"
     match new.type:
         case Scalar():
@@ -195,10 +229,10 @@ def _field(value: str, old: LakeColumn, part: LakeColumn, depth: int) -> str:
     return _converted(f"{value}.{quote(before.name)}", before, part, depth)
 
 
-def _same_parts(old: LakeColumn, new: LakeColumn) -> bool:
+def same_parts(old: LakeColumn, new: LakeColumn) -> bool:
     """Tell whether two columns of one type hold the same parts: a part may have gone and another come in its name."""
     return len(old.children) == len(new.children) and all(
-        one.id == two.id and _same_parts(one, two) for one, two in zip(old.children, new.children, strict=True)
+        one.id == two.id and same_parts(one, two) for one, two in zip(old.children, new.children, strict=True)
     )
 
 

@@ -17,6 +17,7 @@ from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, quote_path
 from metalayer.lake import catalog, maintenance
 from metalayer.lake.catalog import Connection
+from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, read_changes
 from metalayer.lake.commit import lock_order, write, write_rewrite
 from metalayer.lake.disk import make_directory
 from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
@@ -98,6 +99,19 @@ class Lake:
         """Return what a reader needs to read a table at a snapshot without the catalog."""
         return catalog.read_files(self._metastore.connection, self._settings, table, at)
 
+    def changes(self, table: TableName, since: int, at: int | None = None) -> Changes | Unprovable:
+        """Return what changed in a table between two kept snapshots (``at`` None: the newest), without an engine.
+
+        The counts are exact or, where `Changes.is_exact` says so, upper bounds; the FROM items are for a session of
+        this lake. A session's own `Session.changes` also knows what is staged.
+        """
+        at = catalog.newest(self._metastore.connection) if at is None else at
+        known = self._changed_files(table, since, at)
+        return known if isinstance(known, Unprovable) else net(known)
+
+    def _changed_files(self, table: TableName, since: int, at: int) -> FileChanges | Unprovable:
+        return read_changes(self._metastore.connection, self._settings, table, since, at)
+
     def session(self, at: int | None = None, *, reader: Reader = "auto") -> Session:
         """Start an engine that reads the lake at a snapshot (None: the newest).
 
@@ -113,6 +127,7 @@ class Lake:
             reader,
             conninfo=self._metastore.conninfo,
             list_files=self.files,
+            list_changes=self._changed_files,
         )
 
     def commit(

@@ -22,6 +22,7 @@ from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, literal, quote, quote_path
 from metalayer.core.schema import Schema
 from metalayer.lake import engine, files
+from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, with_staged
 from metalayer.lake.disk import make_directory, make_durable
 from metalayer.lake.statistics import file_statistics
 from metalayer.lake.values import (
@@ -60,6 +61,7 @@ class _Shared:
     reader: Reader
     conninfo: str = field(repr=False)
     list_files: Callable[[TableName, int], FileList]
+    list_changes: Callable[[TableName, int, int], FileChanges | Unprovable]
     lock: threading.Lock = field(default_factory=threading.Lock)
     attached: bool = False
     pinned: dict[TableName, FileList] = field(default_factory=dict)
@@ -82,9 +84,10 @@ class Session:
         *,
         conninfo: str,
         list_files: Callable[[TableName, int], FileList],
+        list_changes: Callable[[TableName, int, int], FileChanges | Unprovable],
     ) -> Session:
         """Start an engine for the lake at a snapshot; `Lake.session` calls it."""
-        return cls(engine.start(settings), _Shared(settings, at, reader, conninfo, list_files))
+        return cls(engine.start(settings), _Shared(settings, at, reader, conninfo, list_files, list_changes))
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +107,7 @@ class Session:
     def at_snapshot(self, at: int) -> Session:
         """Return a session on the same engine that reads another snapshot, with nothing staged."""
         shared = self._shared
-        fresh = _Shared(shared.settings, at, shared.reader, shared.conninfo, shared.list_files)
+        fresh = _Shared(shared.settings, at, shared.reader, shared.conninfo, shared.list_files, shared.list_changes)
         return Session(self._connection.cursor(), fresh)
 
     def close(self) -> None:
@@ -219,6 +222,26 @@ class Session:
                 shared.pinned[table] = shared.list_files(table, shared.at)
             return shared.pinned[table]
 
+    def changes(self, table: TableName, *, since: int) -> Changes | Unprovable:
+        """Return what changed in a table between a snapshot and what this session reads, from the catalog alone.
+
+        That is the table at the pinned snapshot, or, where a staged change of it is overlaid, the table as that change
+        will leave it: committed changes since the snapshot and staged ones together, net. No row is read here; the
+        engine reads them where the returned FROM items stand in a query.
+
+        Args:
+            table: a table of the lake.
+            since: the earlier snapshot, for example the position up to which a reader of the table has processed it.
+
+        Returns:
+            The changes, or the named reason for which they cannot be proven: then a reader starts from the beginning.
+        """
+        shared = self._shared
+        known = shared.list_changes(table, since, shared.at)
+        if table not in shared.staged:
+            return known if isinstance(known, Unprovable) else net(known)
+        return with_staged(known, None if isinstance(known, Unprovable) else self.files(table), shared.staged[table])
+
     def overlay(self, change: TableChange) -> None:
         """Let `relation_sql` show a table as a staged change leaves it, in this session and its cursors."""
         shared = self._shared
@@ -226,14 +249,16 @@ class Session:
             shared.staged[change.table] = None
             return
         kept: list[DataFile] = []
+        table_id = None
         if change.expected_head is not None and not change.replace:
+            table_id = self.files(change.table).table_id
             deletes = {delete.data_file: delete for delete in change.deleted}
             kept = [_less(file, deletes.get(file.id)) for file in self.files(change.table).files if file.id is not None]
         kept += [
             DataFile(None, file.path, file.rows, file.bytes, change.schema.columns, key=file.key)
             for file in change.added
         ]
-        shared.staged[change.table] = FileList(change.table, change.schema, tuple(kept), shared.at)
+        shared.staged[change.table] = FileList(change.table, change.schema, tuple(kept), shared.at, table_id)
 
     def stage_rows(
         self, schema: TableSchema, select: str, *, no_statistics: frozenset[str] = frozenset()
