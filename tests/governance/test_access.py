@@ -133,6 +133,6 @@ def test_series_of_numbers_are_no_tables() -> None:
     assert "range(3)" in read("SELECT * FROM range(3)")
 
 
-def test_nobody_but_the_owner_reads_yet() -> None:
+def test_a_person_without_policies_reads_nothing() -> None:
     with pytest.raises(AccessError):
         read("SELECT 1", Reader("ana"))

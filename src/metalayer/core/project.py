@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from metalayer.core.errors import Problem, UsageError, did_you_mean
 from metalayer.core.model import Model
 from metalayer.core.names import TableName
+from metalayer.core.policy import Policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Project:
     """A directory's declarations. ``models`` is ordered so that each table stands after its inputs.
 
     ``secrets`` is the command that prints the secret whose name follows it, for those that the environment and ``.env``
-    do not have. ``warnings`` are remarks that stop nothing (a model without key and kind is ``full``).
+    do not have. ``policies`` say who may see what. ``warnings`` are remarks that stop nothing (a model without key and
+    kind is ``full``).
     """
 
     name: str
@@ -60,6 +62,7 @@ class Project:
     documents: tuple[Document, ...] = ()
     warnings: tuple[Problem, ...] = ()
     secrets: tuple[str, ...] = ()
+    policies: Policies = field(default_factory=Policies)
 
     def model(self, name: TableName) -> Model:
         """Return the model that declares a table (its companions included).

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from metalayer.core.errors import BuildError
+from metalayer.core.errors import BuildError, UsageError
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
 from metalayer.core.names import CURRENT, QUARANTINE, REJECTS, TableName, literal, physical, quote
 from metalayer.core.project import Project
-from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Schema, schema
+from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column, DataType, Schema, parse_type, schema
 
 REJECTS_SCHEMA: Schema = schema(
     _source="varchar", line="bigint", text="varchar", reason="varchar", _batch_id="varchar", _ingested_at="timestamptz"
@@ -54,6 +54,14 @@ def current(model: Model, base: str, superseded: tuple[tuple[str, str], ...]) ->
     return f"({text})"
 
 
+def _type(text: str | None) -> DataType | None:
+    """Return a type that was found by parsing; None also for one that the lake does not hold."""
+    try:
+        return None if text is None else parse_type(text)
+    except UsageError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Relations:
     """The names of a project at one snapshot.
@@ -92,6 +100,41 @@ class Relations:
         if name == model.name and isinstance(model.query, SqlQuery):
             return parse_query(model.query.text).rewrite(self)
         return f"SELECT * FROM {self(name)}"
+
+    def columns_of(self, name: TableName) -> Schema | None:
+        """Return the columns of a table, companion or view, as far as they are known without looking at rows.
+
+        Types of a view's columns may be missing; None where the columns themselves are not known.
+        """
+        model = self.project.models.get(name.owner)
+        if model is None:
+            return None
+        if name.name.endswith(CURRENT):
+            return self.columns_of(name.owner)
+        if name == model.name and model.kind is Kind.VIEW and isinstance(model.query, SqlQuery):
+            return self._yielded(model.query.text)
+        found = self.columns.get(physical(name, self.environment))
+        if found is not None:
+            return found
+        try:
+            return self._declared(name, model)
+        except BuildError:
+            return None
+
+    def _yielded(self, text: str) -> Schema | None:
+        """Return the columns of a view."""
+        from metalayer.core.sql import parse_query  # noqa: PLC0415 - an idle run parses no SQL
+
+        query = parse_query(text)
+        schemas = {
+            table: {column.name: None if column.type is None else str(column.type) for column in found}
+            for table in query.inputs
+            if (found := self.columns_of(table)) is not None
+        }
+        yielded = query.columns(schemas)
+        if yielded is None or not all(column.named for column in yielded):
+            return None
+        return tuple(Column(column.name, _type(column.type)) for column in yielded)
 
     def _declared(self, name: TableName, model: Model) -> Schema:
         """Return the columns that a table would have if it existed."""

@@ -10,6 +10,7 @@ Importing this package imports SQLGlot, which costs about 0.1 s of CPU: `core` i
 from metalayer.core.sql.condition import Condition, single_expression
 from metalayer.core.sql.flow import Flow
 from metalayer.core.sql.parse import SqlSyntaxError
+from metalayer.core.sql.policy import PolicyExpression, policy_expression
 from metalayer.core.sql.query import Query, parse_query
 from metalayer.core.sql.resolve import Resolution
 from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, ReferenceKind, Schemas
@@ -19,6 +20,7 @@ __all__ = [
     "Condition",
     "Flow",
     "OutputColumn",
+    "PolicyExpression",
     "Query",
     "Reference",
     "ReferenceKind",
@@ -26,5 +28,6 @@ __all__ = [
     "Schemas",
     "SqlSyntaxError",
     "parse_query",
+    "policy_expression",
     "single_expression",
 ]

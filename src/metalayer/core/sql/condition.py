@@ -1,4 +1,4 @@
-"""One boolean expression over the columns of one row: what a check's ``sql:`` holds."""
+"""One expression over the columns of one row: what the ``sql:`` of a check or of a policy holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEND = "Write a condition over the columns of one row, for example amount > 0; 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A boolean expression over one row. Made by `single_expression`.
+    """An expression over one row. Made by `single_expression`.
 
     Attributes:
         text: the text as given.
@@ -41,8 +41,16 @@ class Condition:
         return problems.in_order()
 
 
-def single_expression(text: str) -> Condition:
-    """Read one condition over a row.
+def single_expression(
+    text: str, *, where: str = "a check of a row", mend: str = _MEND, boolean: bool = True
+) -> Condition:
+    """Read one condition over a row, or with ``boolean`` False an expression of any type.
+
+    Args:
+        text: the expression.
+        where: what it stands in, for messages.
+        mend: what to do where more than the row is asked for.
+        boolean: whether it must be a condition.
 
     Raises:
         SqlSyntaxError: it is not one expression, it is no condition, or it needs more than the row itself.
@@ -66,9 +74,9 @@ def single_expression(text: str) -> Condition:
             case _:
                 continue
         line, column = position(text, _offset(statement, node))
-        raise SqlSyntaxError(f"{what} cannot stand in a check of a row.", hint=_MEND, line=line, column=column)
-    if (kind := type_of(statement.tree, lambda _: None)) not in {None, "boolean"}:
-        raise SqlSyntaxError(f"This is a {kind}, not a condition.", hint=_MEND)
+        raise SqlSyntaxError(f"{what} cannot stand in {where}.", hint=mend, line=line, column=column)
+    if boolean and (kind := type_of(statement.tree, lambda _: None)) not in {None, "boolean"}:
+        raise SqlSyntaxError(f"This is a {kind}, not a condition.", hint=mend)
     scope = Scope(relations=[base_table("", _ROW, None)])
     trace = Expressions(Problems(text), _no_subquery).trace(statement.tree, scope)
     return Condition(text, tuple(sorted({source.column for source in trace.sources})), statement)

@@ -1,0 +1,114 @@
+"""Tags follow the lineage of columns: what is computed from a tagged column has its tags, until a steward says no.
+
+Pure: lineages go in, tags of every column come out, each with the column it began at. Where the sources of a column are
+not all known (a Python model, a star over unknown columns) it has the tags of every column that its table reads: what
+is not known is treated as the worst it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from metalayer.core.lineage import ColumnLineage, Lineage, Point
+from metalayer.core.model import Model
+from metalayer.core.names import REJECTS, TableName
+from metalayer.core.policy import Declassified, Tagged
+from metalayer.core.project import Project
+from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column
+
+Origins = Mapping[str, Point]
+"""Tags, each with the column at which it was declared."""
+
+_OWN_WORDS = frozenset(
+    {column.name for column in (*PROVENANCE, *CHANGE_CAPTURE) if column.name != "_rescued"}
+    | {"_row_hash", "_failed", "_first_run", "_last_run", "line"}
+)
+"""Columns that MetaLayer writes of its own knowledge: they hold nothing of a row's values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags of a whole project.
+
+    Attributes:
+        columns: the tags of each column that is known, with where each began; names in small letters.
+        rest: the tags that are assumed of any other column of a table.
+    """
+
+    columns: Mapping[TableName, Mapping[str, Origins]] = field(default_factory=dict, hash=False)
+    rest: Mapping[TableName, Origins] = field(default_factory=dict, hash=False)
+
+    def of(self, table: TableName, column: str) -> Origins:
+        """Return the tags of a column of a table or of one of its companions."""
+        owner, name = table.owner, column.lower()
+        if name in _OWN_WORDS:
+            return {}
+        found = None if table.name.endswith(REJECTS) else self.columns.get(owner, {}).get(name)
+        return found if found is not None else self.rest.get(owner, {})
+
+    def tagged(self, table: TableName, columns: Iterable[Column]) -> tuple[Tagged, ...]:
+        """Return columns as policies see them."""
+        return tuple(Tagged(column.name, column.type, frozenset(self.of(table, column.name))) for column in columns)
+
+
+def follow(
+    project: Project, lineages: Mapping[TableName, Lineage | None], declassified: Iterable[Declassified] = ()
+) -> Tags:
+    """Return the tags of every column.
+
+    Args:
+        project: the tables, each after those it reads, with the tags that are declared.
+        lineages: where the columns of each table come from; None for a source or a Python model.
+        declassified: what a steward has said.
+    """
+    released: dict[Point, set[str]] = {}
+    for word in declassified:
+        released.setdefault(Point(word.table, word.column.lower()), set()).update(word.tags)
+    columns: dict[TableName, Mapping[str, Origins]] = {}
+    rest: dict[TableName, Origins] = {}
+    for table, model in project.models.items():
+        lineage, so_far = lineages.get(table), Tags(columns, rest)
+        own = {name: dict(found) for name, found in _inherited(model, lineage, so_far)}
+        for column in model.columns:
+            own.setdefault(column.name.lower(), {}).update(dict.fromkeys(column.tags, Point(table, column.name)))
+        for name, found in own.items():
+            for tag in released.get(Point(table, name), ()):
+                if found.get(tag) != Point(table, name):
+                    found.pop(tag, None)
+        assumed = _joined(own.values())
+        if not model.is_source and (lineage is None or any(column.name == "*" for column in lineage.columns)):
+            assumed = _joined([assumed, *(so_far.rest.get(source.owner, {}) for source in model.inputs)])
+        columns[table], rest[table] = own, assumed
+    return Tags(columns, rest)
+
+
+def _inherited(model: Model, lineage: Lineage | None, tags: Tags) -> Iterator[tuple[str, Origins]]:
+    """Yield the columns of a table with the tags of what they come from."""
+    if lineage is None:
+        everything = _joined(tags.rest.get(table.owner, {}) for table in model.inputs)
+        for declared in () if model.is_source else model.columns:
+            yield declared.name.lower(), everything
+        return
+    for column in lineage.columns:
+        if column.name != "*":
+            yield column.name.lower(), _of_sources(column, model, tags)
+
+
+def _of_sources(column: ColumnLineage, model: Model, tags: Tags) -> Origins:
+    found = [
+        tags.rest.get(source.table.owner, {}) if source.column == "*" else tags.of(source.table, source.column)
+        for source in column.sources
+        if source.kind.is_direct
+    ]
+    if column.unknown:
+        found += [tags.rest.get(table.owner, {}) for table in model.inputs]
+    return _joined(found)
+
+
+def _joined(found: Iterable[Origins]) -> dict[str, Point]:
+    """Return all tags, each with the first place it is said to come from."""
+    joined: dict[str, Point] = {}
+    for origins in found:
+        joined = {**origins, **joined}
+    return joined

@@ -1,0 +1,2 @@
+SELECT * FROM (SELECT "_seen"."id", sha256(from_hex('…') || from_hex(sha256(from_hex('…') || encode(CAST("_seen"."email" AS VARCHAR))))) AS "email", "_seen"."country", sha256(from_hex('…') || from_hex(sha256(from_hex('…') || encode(CAST("_seen"."born" AS VARCHAR))))) AS "born", CAST(floor("_seen"."salary" / 1000) * 1000 AS decimal(10,2)) AS "salary" FROM (SELECT * FROM "silver"."customers" AS "_row" WHERE (country IN CAST(['DE'] AS VARCHAR[])
+)) AS "_seen") AS "customers"
