@@ -32,8 +32,10 @@ from metalayer.orchestration.retry import surely
 from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
+    from metalayer.catalog.impact import Proposal, Reach
+    from metalayer.catalog.trace import Step
     from metalayer.core.draft import ModelDraft, SourceDraft
-    from metalayer.core.lineage import Graph
+    from metalayer.core.lineage import Graph, Point
     from metalayer.core.source import Source
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
     from metalayer.metastore.postgres import Metastore
@@ -59,6 +61,14 @@ class Result:
     def records(self) -> list[dict[str, object]]:
         """Return the rows as dictionaries."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Rows, the rows that made them, and the snapshot at which they were read."""
+
+    snapshot: int
+    steps: tuple[Step, ...]
 
 
 def nobody(event: Event) -> None:
@@ -357,6 +367,47 @@ class Workspace:
 
         found = lineages(self.project, self._columns(self.lake.state()))
         return Graph.of(found, {name: model.inputs for name, model in self.project.models.items()})
+
+    def impact(self, of: Point | Proposal) -> tuple[Reach, ...]:
+        """Return what a change of a table or column reaches; a proposal is tried out on empty tables."""
+        from metalayer.catalog.impact import Proposal, consequences, impact  # noqa: PLC0415 - for this verb only
+
+        graph = self.graph()
+        if not isinstance(of, Proposal):
+            return impact(self.project, graph, of)
+        from metalayer.lake.scratch import scratch  # noqa: PLC0415 - the engine is imported when it is needed
+
+        with scratch() as engine:
+            columns = self._columns(self.lake.state())
+            return consequences(self.project, graph, columns, of, engine)
+
+    def trace(
+        self, table: TableName, where: str | None = None, *, at: int | datetime | None = None, limit: int = 20
+    ) -> Traced:
+        """Return which rows made rows of a table, table by table back to the lines of files.
+
+        Args:
+            table: whose rows are traced.
+            where: a condition over one row; all rows for None.
+            at: a snapshot or a moment to read at; for None the one at which the table was published last.
+            limit: how many rows of each table are returned.
+        """
+        from metalayer.catalog.trace import Answer, trace  # noqa: PLC0415 - for this verb only
+
+        known = tuple(str(name) for name in self.project.models)
+        snapshot = self.lake.snapshot_at(at) if isinstance(at, datetime) else at
+        if snapshot is None:
+            published = facts.published_tables(self.metastore.connection).get(table)
+            snapshot = None if published is None else published.snapshot
+        with self._reading(snapshot) as (session, relations, read_at):
+
+            def ask(sql: str) -> Answer:
+                text = secure(sql, OWNER, relations, known)
+                types = tuple(str(column.type) for column in session.describe(text))
+                columns, rows = session.fetch(text)
+                return Answer(tuple(columns), types, tuple(rows))
+
+            return Traced(read_at, trace(self.project, relations.columns, table, where, ask, limit))
 
     def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
         """Return the newest runs."""

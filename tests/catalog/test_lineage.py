@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalayer.catalog.lineage import Direction, as_json, impact_json, impact_lines, mermaid, tree
+from metalayer.catalog.lineage import Direction, as_json, mermaid, tree
 from metalayer.core.errors import UsageError
 from metalayer.core.lineage import ColumnLineage, Graph, Lineage, Point
 from metalayer.core.names import Layer, TableName
@@ -164,19 +164,6 @@ def test_json_of_the_project_holds_each_table_column_and_edge_once(graph: Graph)
     assert {"source": "silver.customers", "target": "gold.sales", "kinds": []} in found["edges"]
     assert {"source": "bronze.orders.ok", "target": "silver.orders", "kinds": ["filter"]} in found["edges"]
     assert all(edge["source"] in names and edge["target"] in names for edge in found["edges"])
-
-
-def test_impact_is_listed_with_its_distance(graph: Graph) -> None:
-    assert impact_lines(graph, P("bronze.orders.price")) == [
-        "  1  silver.orders.amount (expression)",
-        "  2  gold.sales.revenue   (aggregate)",
-        "  3  gold.best.revenue    (copy)",
-        "  3  gold.best rows       (order)",
-    ]
-    assert impact_lines(graph, P("gold.best")) == ["Nothing is made from gold.best."]
-    assert impact_json(graph, P("silver.orders.amount"), depth=1) == [
-        {"id": "gold.sales.revenue", "table": "gold.sales", "column": "revenue", "distance": 1, "kinds": ["aggregate"]}
-    ]
 
 
 @pytest.mark.parametrize("draw", [tree, mermaid, as_json])

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import TypedDict
 
-from metalayer.core.lineage import Branch, EdgeKind, Graph, Point, Reached
+from metalayer.core.lineage import Branch, EdgeKind, Graph, Point
 from metalayer.core.names import Layer, TableName
 
 
@@ -48,16 +48,6 @@ class GraphJson(TypedDict):
     depth: int | None
     nodes: list[NodeJson]
     edges: list[EdgeJson]
-
-
-class ImpactJson(TypedDict):
-    """A point that a change reaches."""
-
-    id: str
-    table: str
-    column: str | None
-    distance: int
-    kinds: list[str]
 
 
 def walk(graph: Graph, start: Point, direction: Direction, depth: int | None = None) -> Branch:
@@ -249,41 +239,3 @@ def _parts(graph: Graph, start: Point | None, direction: Direction, depth: int |
                 edges[pair] = (*edges.get(pair, ()), *child.kinds)
         level = [child for branch in level for child in branch.children]
     return sorted(points, key=_order), edges
-
-
-# Impact --------------------------------------------------------------------------------------------------------------
-
-
-def impact_lines(graph: Graph, start: Point, depth: int | None = None) -> list[str]:
-    """Return what a change of a table or column reaches, a line each, the nearest first.
-
-    Raises:
-        UsageError: the project has no such table or column.
-    """
-    reached = graph.impact(start, depth)
-    if not reached:
-        return [f"Nothing is made from {start}."]
-    width = max(len(_reached_name(item)) for item in reached)
-    return [f"{item.distance:>3}  {_reached_name(item):<{width}}{_kinds(item.kinds)}".rstrip() for item in reached]
-
-
-def _reached_name(item: Reached) -> str:
-    return f"{item.point} rows" if item.kinds and item.point.column is None else str(item.point)
-
-
-def impact_json(graph: Graph, start: Point, depth: int | None = None) -> list[ImpactJson]:
-    """Return the same as JSON values.
-
-    Raises:
-        UsageError: the project has no such table or column.
-    """
-    return [
-        {
-            "id": str(item.point),
-            "table": str(item.point.table),
-            "column": item.point.column,
-            "distance": item.distance,
-            "kinds": list(dict.fromkeys(kind.value for kind in item.kinds)),
-        }
-        for item in graph.impact(start, depth)
-    ]

@@ -62,7 +62,7 @@ def flow(tree: exp.Expr) -> Flow | None:
         is_filtered=select.args.get("where") is not None or len(left) < len(joins),
         is_picked=is_picked,
         is_distinct=distinct is not None and not _has_on(distinct),
-        is_aggregate=select.args.get("group") is not None or _aggregates(select),
+        is_aggregate=select.args.get("group") is not None or aggregates_by_itself(select),
         may_expand=bool(left) or any(item.find(exp.Explode) is not None for item in select.expressions),
     )
 
@@ -86,7 +86,7 @@ def _has_on(distinct: object) -> bool:
     return isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None
 
 
-def _aggregates(select: exp.Expr) -> bool:
+def aggregates_by_itself(select: exp.Expr) -> bool:
     """Tell whether the SELECT list aggregates by itself: windows and subqueries do not."""
     items = [item for item in [*select.expressions, select.args.get("having")] if isinstance(item, exp.Expr)]
     found = (function for item in items for function in item.find_all(exp.AggFunc))

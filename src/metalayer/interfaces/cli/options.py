@@ -167,6 +167,24 @@ class Noun(click.Group):
         return super().resolve_command(ctx, args)
 
 
+class NounWithVerb(Noun):
+    """A group whose first verb need not be named: ``lineage TABLE`` is ``lineage show TABLE``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the first verb's name where none is given."""
+        words = iter(args)
+        for word in words:
+            if word in {"-C", "--directory", "-e", "--env", "-o", "--output"}:
+                next(words, None)
+            elif not word.startswith("-"):
+                break
+        else:
+            word = ""
+        if word not in self.commands and not {"-h", "--help"} & set(args):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
 def refuse_unknown(context: click.Context, arguments: list[str], known: Iterable[str]) -> None:
     """Refuse a verb that does not exist, with the one that was probably meant.
 
