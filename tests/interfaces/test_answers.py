@@ -181,17 +181,41 @@ def test_render(ran: Metalayer) -> None:
 
 
 def test_lineage(ran: Metalayer) -> None:
-    up = held("lineage", ran("lineage", "gold.daily.revenue", "-o", "json").json)
+    up = held("lineage show", ran("lineage", "gold.daily.revenue", "-o", "json").json)
     assert {node["id"] for node in up["nodes"]} == {
         "gold.daily.revenue",
         "silver.orders.amount",
         "bronze.orders.amount",
     }
-    down = held("lineage", ran("lineage", "bronze.orders", "--down", "--depth", "1", "-o", "json").json)
+    down = held("lineage show", ran("lineage", "bronze.orders", "--down", "--depth", "1", "-o", "json").json)
     assert [(edge["source"], edge["target"]) for edge in down["edges"]] == [("bronze.orders", "silver.orders")]
-    held("lineage", ran("lineage", "-o", "json").json)
+    held("lineage show", ran("lineage", "-o", "json").json)
     assert ran("lineage", "gold.daily").out.splitlines()[0] == "gold.daily"
     assert ran("lineage", "-o", "mermaid").out.startswith("flowchart LR\n")
+
+
+def test_lineage_impact(ran: Metalayer) -> None:
+    listed = held("lineage impact", ran("lineage", "impact", "bronze.orders.amount", "-o", "json").json)
+    assert ("gold.daily.revenue", 2, None) in {(item["id"], item["distance"], item["effect"]) for item in listed}
+    tried = held(
+        "lineage impact", ran("lineage", "impact", "silver.orders.amount", "--if", "dropped", "-o", "json").json
+    )
+    assert {(item["table"], item["effect"]) for item in tried} == {("gold.daily", "breaks")}
+    text = ran("lineage", "impact", "bronze.orders.amount", "--if", "dropped").out
+    assert "silver.orders" in text
+    assert "gold.daily" in text
+    assert "stops: what it reads breaks" in text
+
+
+def test_lineage_trace(ran: Metalayer) -> None:
+    answer = held("lineage trace", ran("lineage", "trace", "gold.daily", "--limit", "50", "-o", "json").json)
+    assert [step["table"] for step in answer["steps"]] == ["gold.daily", "silver.orders", "bronze.orders"]
+    bronze = answer["steps"][-1]
+    assert bronze["read_by"] == ["silver.orders"]
+    assert {(row["_source"], row["_position"]) for row in bronze["shown"]} == {
+        ("data/orders/1.csv", line) for line in (2, 4, 5)
+    }
+    assert "_position" in ran("lineage", "trace", "silver.orders", "--where", "order_id = 1").out
 
 
 def test_quarantine(project: Metalayer) -> None:

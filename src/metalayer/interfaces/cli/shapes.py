@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from metalayer.catalog.impact import Effect
 from metalayer.core.check import Action, Dimension, Outcome
 from metalayer.core.lineage import EdgeKind
 from metalayer.core.model import Kind
@@ -294,7 +295,7 @@ SHAPES: Mapping[str, Shape] = {
         ),
         checks=_list(_VERDICT),
     ),
-    "lineage": _object(
+    "lineage show": _object(
         "",
         version=_count("changes when the meaning does"),
         start=_maybe(_text("the table or column that was asked for; null is the whole project")),
@@ -316,6 +317,38 @@ SHAPES: Mapping[str, Shape] = {
                 source=_text("a node's id"),
                 target=_text("a node's id"),
                 kinds=_list(_one_of(EdgeKind), "how it acts; empty between tables"),
+            )
+        ),
+    ),
+    "lineage impact": _list(
+        _object(
+            "a table or column that the change reaches",
+            id=_text("layer.table or layer.table.column"),
+            table=_TABLE,
+            column=_maybe(_text("null where the change decides which rows there are")),
+            distance=_count("how many steps away"),
+            kinds=_list(_one_of(EdgeKind), "how the last step acts; empty between tables"),
+            owner=_text("empty where nobody is named"),
+            file=_text("the declaration"),
+            effect=_maybe(_one_of(Effect, "of a change that --if names; else null")),
+            why=_text(),
+        )
+    ),
+    "lineage trace": _object(
+        "",
+        table=_TABLE,
+        where=_maybe(_text()),
+        snapshot=_count("the commit at which the tables were read"),
+        steps=_list(
+            _object(
+                "the table asked for, then those its rows were made from",
+                table=_TABLE,
+                rows=_count("how many distinct rows"),
+                read_by=_list(_TABLE, "the tables through which they came"),
+                notes=_list(_text(), "what is not listed"),
+                shown=_list(
+                    {"type": "object"}, "the first rows; of a source `_source` and `_position` are file and line"
+                ),
             )
         ),
     ),
