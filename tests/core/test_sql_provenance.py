@@ -14,26 +14,42 @@ QUERIES = [
     "SELECT id, amount * 2 AS double FROM silver.orders WHERE amount > 3",
     "SELECT day, sum(amount) AS total, count(*) AS n FROM silver.orders GROUP BY day",
     "SELECT max(amount) AS most FROM silver.orders",
-    "SELECT o.day, c.country, sum(amount) AS s FROM silver.orders o LEFT JOIN silver.customers c ON c.id = o.customer"
-    " GROUP BY ALL ORDER BY 1, 2",
-    "WITH large AS (SELECT * FROM silver.orders WHERE id > 2)"
-    " SELECT x.id, y.id AS other FROM large x JOIN large y ON x.customer = y.customer AND x.id < y.id",
-    "WITH RECURRING AS (SELECT customer, count(*) AS n FROM silver.orders GROUP BY 1 HAVING count(*) > 2)"
-    " SELECT c.country, r.n FROM recurring r JOIN silver.customers c ON c.id = r.customer",
+    (
+        "SELECT o.day, c.country, sum(amount) AS s FROM silver.orders o"
+        " LEFT JOIN silver.customers c ON c.id = o.customer GROUP BY ALL ORDER BY 1, 2"
+    ),
+    (
+        "WITH large AS (SELECT * FROM silver.orders WHERE id > 2)"
+        " SELECT x.id, y.id AS other FROM large x JOIN large y ON x.customer = y.customer AND x.id < y.id"
+    ),
+    (
+        "WITH RECURRING AS (SELECT customer, count(*) AS n FROM silver.orders GROUP BY 1 HAVING count(*) > 2)"
+        " SELECT c.country, r.n FROM recurring r JOIN silver.customers c ON c.id = r.customer"
+    ),
     "SELECT DISTINCT customer FROM silver.orders",
     "SELECT customer FROM silver.orders UNION SELECT id FROM silver.customers",
     "SELECT customer AS k, 'order' AS what FROM silver.orders UNION ALL SELECT id, country FROM silver.customers",
-    "SELECT orders.*, customers.* EXCLUDE (id) FROM silver.orders, silver.customers"
-    " WHERE silver.orders.customer = silver.customers.id",
-    "SELECT customer, list(x ORDER BY x) AS xs"
-    " FROM (SELECT customer, unnest([id, id + 10]) AS x FROM silver.orders) GROUP BY 1",
-    "SELECT o.id, l.most FROM silver.orders o, LATERAL (SELECT max(id) AS most FROM silver.customers c"
-    " WHERE c.id <= o.id) l",
+    (
+        "SELECT orders.*, customers.* EXCLUDE (id) FROM silver.orders, silver.customers"
+        " WHERE silver.orders.customer = silver.customers.id"
+    ),
+    (
+        "SELECT customer, list(x ORDER BY x) AS xs"
+        " FROM (SELECT customer, unnest([id, id + 10]) AS x FROM silver.orders) GROUP BY 1"
+    ),
+    (
+        "SELECT o.id, l.most FROM silver.orders o, LATERAL (SELECT max(id) AS most FROM silver.customers c"
+        " WHERE c.id <= o.id) l"
+    ),
     "FROM silver.orders SELECT id, day",
-    "SELECT * FROM silver.customers FULL JOIN (SELECT customer AS id, min(amount) AS least FROM silver.orders"
-    " GROUP BY customer) USING (id)",
-    "SELECT coalesce(day, DATE '2000-01-01') AS day, customer, count(*) AS n FROM silver.orders"
-    " GROUP BY GROUPING SETS ((day), (customer))",
+    (
+        "SELECT * FROM silver.customers FULL JOIN (SELECT customer AS id, min(amount) AS least FROM silver.orders"
+        " GROUP BY customer) USING (id)"
+    ),
+    (
+        "SELECT coalesce(day, DATE '2000-01-01') AS day, customer, count(*) AS n FROM silver.orders"
+        " GROUP BY GROUPING SETS ((day), (customer))"
+    ),
     "SELECT DISTINCT ON (customer) customer, amount FROM silver.orders ORDER BY customer, amount DESC",
 ]
 
