@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from metalayer.build.context import RunContext, new_id
+from metalayer.catalog.moments import Moment, snapshot_of
 from metalayer.core.errors import MetaLayerError, UsageError
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.model import Ingest, Model
@@ -25,7 +26,7 @@ from metalayer.core.schema import Schema
 from metalayer.core.source import Pending
 from metalayer.governance.access import OWNER, Reader, secure
 from metalayer.governance.relations import Relations
-from metalayer.metastore import facts
+from metalayer.metastore import batches, facts
 from metalayer.orchestration.plan import Known, unread
 from metalayer.orchestration.plan import plan as decide
 from metalayer.orchestration.retry import surely
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from metalayer.core.draft import ModelDraft, SourceDraft
     from metalayer.core.lineage import Graph, Point
     from metalayer.core.source import Source
-    from metalayer.lake import Lake, LakeState, MaintenanceReport, Session, SnapshotInfo
+    from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
+    from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.doctor import Finding
     from metalayer.orchestration.shop import Shop
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 
 RunRow = facts.RunRow
 """One recorded run, as history shows it."""
+
+
+BatchRow = batches.BatchRow
+"""One commit of rows from a source, as history shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +211,7 @@ class Workspace:
         self,
         sql: str,
         *,
-        at: int | datetime | None = None,
+        at: Moment | None = None,
         limit: int | None = None,
         reader: Reader = OWNER,
     ) -> Result:
@@ -213,11 +219,14 @@ class Workspace:
 
         Args:
             sql: one SELECT in DuckDB's dialect; tables are named ``layer.table``, companions included.
-            at: a snapshot or a moment to read at; now for None.
+            at: what to read at: a snapshot's number, a time, or the id of a run or a batch; now for None.
             limit: how many rows to return at most.
             reader: who reads.
+
+        Raises:
+            UsageError: there is no such moment, or what was then is forgotten.
         """
-        snapshot = self.lake.snapshot_at(at) if isinstance(at, datetime) else at
+        snapshot = None if at is None else snapshot_of(at, self.lake, self.metastore.connection, _now())
         known = tuple(str(name) for name in self.project.models)
         with self._reading(snapshot) as (session, relations, read_at):
             text = secure(sql, reader, relations, known)
@@ -268,7 +277,7 @@ class Workspace:
 
         Failed tasks are in the result (its state says so); an error is raised only where no run could be made.
         """
-        from metalayer.orchestration.runs import run, with_report  # noqa: PLC0415
+        from metalayer.orchestration.runs import process, run, with_report  # noqa: PLC0415
 
         chosen = select(self.project, selection)
         events: list[Event] = []
@@ -287,6 +296,7 @@ class Workspace:
             None,
             None,
             None,
+            process(os.getpid()),
         )
         try:
             result = run(
@@ -423,6 +433,14 @@ class Workspace:
         if not found:
             raise UsageError(f"There is no run '{run_id}'.", hint="`metalayer history` lists the runs.")
         return found[0]
+
+    def run_snapshots(self, run_id: str) -> tuple[SnapshotInfo, ...]:
+        """Return the commits of one run that are kept, newest first."""
+        return self.lake.snapshots(run=run_id)
+
+    def run_batches(self, run_id: str) -> tuple[BatchRow, ...]:
+        """Return the batches that one run loaded, newest first."""
+        return batches.batches(self.metastore.connection, run_id=run_id)
 
     def run_tasks(self, run_id: str) -> tuple[dict[str, object], ...]:
         """Return the tasks of one run."""

@@ -20,7 +20,7 @@ from faults.warm import SOURCES, Job, Outcome, Warm
 from faults.world import World
 from metalayer.core.failpoints import Failpoint
 
-OF_A_RUN = [point for point in Failpoint if not point.startswith("maintain")]
+OF_A_RUN = [point for point in Failpoint if point.partition(".")[0] in {"ingest", "build", "lake", "commit", "run"}]
 OFTEN = {Failpoint.LAKE_AFTER_FILE: 14, Failpoint.RUN_BEFORE_PUBLISH: 1, Failpoint.RUN_BEFORE_FINISH: 1}
 """How often a run may reach a step, where that is not about four times."""
 

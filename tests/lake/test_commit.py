@@ -100,11 +100,11 @@ def test_history_says_who_what_and_when(lake: Lake) -> None:
     assert lake.snapshot_at(info.time) == info.id
     assert lake.snapshot_at(info.time - timedelta(microseconds=1)) == info.id - 1
     assert lake.snapshot_at(datetime.now(UTC) + timedelta(days=1)) == info.id
-    with pytest.raises(LakeError, match="or before is kept"):
+    with pytest.raises(UsageError, match="or before is kept"):
         lake.snapshot_at(start - timedelta(days=1))
     with pytest.raises(UsageError, match="no timezone"):
         lake.snapshot_at(datetime(2026, 1, 1))  # noqa: DTZ001 - that is what is refused
-    with pytest.raises(LakeError, match="Snapshot 99 is not kept"):
+    with pytest.raises(UsageError, match="There is no snapshot 99: the newest is 1 of"):
         lake.state(99)
 
 

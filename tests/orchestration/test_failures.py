@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,9 +16,11 @@ from metalayer.core import failpoints
 from metalayer.core.errors import ConflictError, LakeError, SourceError, SourceUnavailableError
 from metalayer.core.event import Event, EventKind
 from metalayer.core.failpoints import Failpoint
-from metalayer.core.run import State
+from metalayer.core.names import TableName
+from metalayer.core.run import LandingAccount, State
 from metalayer.core.source import Batch, Cursor, Engine
 from metalayer.metastore import facts
+from metalayer.orchestration.runs import is_alive, process
 
 __all__ = ["bench"]
 
@@ -140,6 +143,28 @@ def test_a_run_whose_process_died_is_told_as_interrupted(bench: Bench) -> None:
     bench.memory.parts["b"] = ["2, 'x', 1, NULL"]
     run(bench)
     assert [item.state for item in bench.history()] == [State.DONE, State.INTERRUPTED]
+
+
+def test_a_process_number_that_was_given_again_does_not_keep_a_dead_run_alive(bench: Bench) -> None:
+    declare(bench, source(), sql("silver.orders", COPY))
+    bench.memory.parts["a"] = ["1, 'x', 1, NULL"]
+    run(bench)
+    (first,) = bench.history()
+    assert first.process == process(os.getpid())
+    assert is_alive(first)
+    bench.metastore.connection.execute("UPDATE metalayer.run SET state = 'running', process = process || '0'")
+    assert not is_alive(bench.history()[0])
+    run(bench)
+    assert [item.state for item in bench.history()] == [State.DONE, State.INTERRUPTED]
+
+
+def test_a_publication_that_is_made_again_has_one_account(bench: Bench) -> None:
+    table = TableName.parse("silver.orders")
+    for rows_ in (1, 2):
+        account = LandingAccount(rows_, rows_, 0, 0, 0, 0, 0, rows_)
+        facts.record_account(bench.metastore.connection, table, account, run_id="r-1", snapshot=rows_)
+    found = bench.metastore.connection.execute("SELECT snapshot_id, terms ->> 'after' FROM metalayer.account")
+    assert found.fetchall() == [(2, "2")]
 
 
 def test_events_tell_a_run_in_order(bench: Bench) -> None:

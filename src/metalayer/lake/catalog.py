@@ -230,19 +230,27 @@ def require_snapshot(connection: Connection, at: int) -> int:
     """Return ``at`` where it is a snapshot that is kept.
 
     Raises:
-        LakeError: it is not.
+        UsageError: it is forgotten, or there never was one.
     """
     row = one(
         connection,
-        "SELECT bool_or(snapshot_id = %s), min(snapshot_id), max(snapshot_id) FROM lake.ducklake_snapshot",
-        [at],
+        "SELECT bool_or(snapshot_id = %(at)s), min(snapshot_id), max(snapshot_id), "
+        "min(snapshot_time), max(snapshot_time) FROM lake.ducklake_snapshot",
+        {"at": at},
     )
-    if not row[0]:
-        raise LakeError(
-            f"Snapshot {at} is not kept.",
-            hint=f"Choose one between {row[1]} and {row[2]} that `metalayer history` shows.",
+    if row[0]:
+        return at
+    oldest = f"{row[1]} of {row[3]:%Y-%m-%d %H:%M:%S} UTC"
+    if at < row[1]:
+        raise UsageError(
+            f"Snapshot {at} is forgotten: the oldest that is kept is {oldest}.",
+            hint="Choose a later one; `metalayer admin snapshots` lists them. How long they are kept is the "
+            "environment's `keep` in metalayer.yml; what is older may be in a backup (`metalayer admin restore`).",
         )
-    return at
+    raise UsageError(
+        f"There is no snapshot {at}: the newest is {row[2]} of {row[4]:%Y-%m-%d %H:%M:%S} UTC.",
+        hint="Choose one that `metalayer admin snapshots` lists.",
+    )
 
 
 _STATE = """
@@ -445,8 +453,8 @@ def read_files(connection: Connection, settings: LakeSettings, table: TableName,
     return FileList(table, TableSchema(table, current, next_id), tuple(files), at, table_id)
 
 
-def read_snapshots(connection: Connection, limit: int | None) -> tuple[SnapshotInfo, ...]:
-    """Return the snapshots that are kept, the newest first."""
+def read_snapshots(connection: Connection, limit: int | None, run: str | None = None) -> tuple[SnapshotInfo, ...]:
+    """Return the snapshots that are kept, the newest first; only those of a run where it is given."""
     rows = connection.execute(
         """SELECT s.snapshot_id, s.snapshot_time, c.author, c.commit_message, c.commit_extra_info, m.attempt, m.kind,
             array(SELECT n.schema_name || '.' || t.table_name FROM lake.metalayer_change x
@@ -456,10 +464,11 @@ def read_snapshots(connection: Connection, limit: int | None) -> tuple[SnapshotI
         FROM lake.ducklake_snapshot s
         LEFT JOIN lake.ducklake_snapshot_changes c USING (snapshot_id)
         LEFT JOIN lake.metalayer_commit m USING (snapshot_id)
-        ORDER BY s.snapshot_id DESC LIMIT %s""",
-        [limit],
+        WHERE %(run)s::varchar IS NULL OR strpos(c.commit_extra_info, %(run)s) > 0
+        ORDER BY s.snapshot_id DESC LIMIT %(limit)s""",
+        {"limit": limit, "run": run},
     ).fetchall()
-    return tuple(
+    found = tuple(
         SnapshotInfo(
             id=number,
             time=time,
@@ -472,6 +481,7 @@ def read_snapshots(connection: Connection, limit: int | None) -> tuple[SnapshotI
         )
         for number, time, author, message, extra, attempt, kind, tables in rows
     )
+    return found if run is None else tuple(item for item in found if item.extra.get("run") == run)
 
 
 def _extra(text: str | None) -> Mapping[str, object]:
@@ -486,8 +496,7 @@ def read_snapshot_at(connection: Connection, time: datetime) -> int:
     """Return the newest snapshot that was committed at or before a time.
 
     Raises:
-        UsageError: the time has no timezone.
-        LakeError: no snapshot that old is kept.
+        UsageError: the time has no timezone, or no snapshot that old is kept.
     """
     if time.tzinfo is None:
         raise UsageError(f"The time {time} has no timezone.", hint="Write it with one, for example 2026-03-01T09:00Z.")
@@ -497,8 +506,8 @@ def read_snapshot_at(connection: Connection, time: datetime) -> int:
         [time],
     )
     if row[0] is None:
-        raise LakeError(
-            f"No snapshot of {time.isoformat()} or before is kept.",
-            hint=f"The oldest one is of {row[1].isoformat()}: choose a later time.",
+        raise UsageError(
+            f"No snapshot of {time.isoformat()} or before is kept: the oldest is of {row[1].isoformat()}.",
+            hint="Choose a later time. How long snapshots are kept is the environment's `keep` in metalayer.yml.",
         )
     return int(row[0])

@@ -87,9 +87,17 @@ class Lake:
         """Return all tables at a snapshot (None: the newest), in a few queries and without an engine."""
         return catalog.read_state(self._metastore.connection, at)
 
-    def snapshots(self, limit: int | None = None) -> tuple[SnapshotInfo, ...]:
-        """Return the commits that are kept, the newest first."""
-        return catalog.read_snapshots(self._metastore.connection, limit)
+    def snapshots(self, limit: int | None = None, *, run: str | None = None) -> tuple[SnapshotInfo, ...]:
+        """Return the commits that are kept, the newest first; only those of a run where it is given."""
+        return catalog.read_snapshots(self._metastore.connection, limit, run)
+
+    def require(self, snapshot: int) -> int:
+        """Return a snapshot's number where it is kept.
+
+        Raises:
+            UsageError: it is forgotten, or there never was one.
+        """
+        return catalog.require_snapshot(self._metastore.connection, snapshot)
 
     def snapshot_at(self, time: datetime) -> int:
         """Return the newest snapshot committed at or before a time (with a timezone)."""

@@ -72,6 +72,8 @@ class RunRow:
     finished_at: datetime | None
     snapshot: int | None
     report: str | None
+    process: str | None = None
+    undone_by: str | None = None
 
 
 def cursor_of(connection: Connection, table: TableName) -> dict[str, PartState]:
@@ -146,15 +148,21 @@ def superseded_of(connection: Connection, at: int) -> dict[TableName, tuple[tupl
     """Return, for each table, the (part, batch) pairs that newer versions have replaced as of a snapshot."""
     found: dict[TableName, list[tuple[str, str]]] = {}
     for table, part, batch in connection.execute(
-        "SELECT table_name, part, batch_id FROM metalayer.superseded WHERE snapshot_id <= %s ORDER BY 1, 2, 3", (at,)
+        """
+        SELECT DISTINCT table_name, part, batch_id FROM metalayer.superseded
+        WHERE snapshot_id <= %(at)s AND (ended_snapshot IS NULL OR ended_snapshot > %(at)s) ORDER BY 1, 2, 3
+        """,
+        {"at": at},
     ):
         found.setdefault(TableName.parse(str(table)), []).append((str(part), str(batch)))
     return {table: tuple(pairs) for table, pairs in found.items()}
 
 
 def superseded_heads(connection: Connection) -> dict[TableName, int]:
-    """Return for each source table the last snapshot in which a newer version of a part replaced an older one."""
-    rows = connection.execute("SELECT table_name, max(snapshot_id) FROM metalayer.superseded GROUP BY 1").fetchall()
+    """Return for each source table the last snapshot in which a version of a part began or ceased to be replaced."""
+    rows = connection.execute(
+        "SELECT table_name, max(greatest(snapshot_id, ended_snapshot)) FROM metalayer.superseded GROUP BY 1"
+    ).fetchall()
     return {TableName.parse(str(table)): int(str(snapshot)) for table, snapshot in rows}
 
 
@@ -320,10 +328,14 @@ def record_verdicts(
 def record_account(
     connection: Connection, table: TableName, account: Account, *, run_id: str, snapshot: int, batch_id: str = ""
 ) -> None:
-    """Record the account of a commit."""
+    """Record the account of a commit; one whose outcome was not known and that is made again has the later account."""
     kind = "ingest" if isinstance(account, IngestAccount) else "landing"
     connection.execute(
-        "INSERT INTO metalayer.account VALUES (%s, %s, %s, %s, %s, %s)",
+        """
+        INSERT INTO metalayer.account VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (run_id, table_name, kind, batch_id) DO UPDATE
+            SET terms = excluded.terms, snapshot_id = excluded.snapshot_id
+        """,
         (run_id, str(table), batch_id, kind, Jsonb(asdict(account)), snapshot),
     )
 
@@ -345,9 +357,9 @@ def start_run(connection: Connection, run: RunRow, *, code_version: str, git_com
     """Record that a run began."""
     connection.execute(
         """
-        INSERT INTO metalayer.run (run_id, environment, state, command, selection, user_name, host, pid, code_version,
-                                   git_commit, started_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO metalayer.run (run_id, environment, state, command, selection, user_name, host, pid, process,
+                                   code_version, git_commit, started_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (run_id) DO NOTHING
         """,
         (
@@ -359,6 +371,7 @@ def start_run(connection: Connection, run: RunRow, *, code_version: str, git_com
             run.user_name,
             run.host,
             run.pid,
+            run.process,
             code_version,
             git_commit,
             run.started_at,
@@ -442,7 +455,7 @@ def runs(connection: Connection, *, limit: int = 20, run_id: str | None = None) 
     rows = connection.execute(
         """
         SELECT run_id, environment, state, command, selection, user_name, host, pid, started_at, finished_at,
-               snapshot_id, report
+               snapshot_id, report, process, undone_by
         FROM metalayer.run WHERE %(run)s::text IS NULL OR run_id = %(run)s
         ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s
         """,
@@ -464,15 +477,25 @@ def run_tasks(connection: Connection, run_id: str) -> tuple[dict[str, object], .
     return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
 
 
-def interrupt_dead_runs(connection: Connection, *, host: str, alive: Sequence[int], at: datetime) -> int:
-    """Mark runs of this host whose process is gone as interrupted; return how many there were."""
-    return connection.execute(
+def running(connection: Connection, *, host: str) -> tuple[RunRow, ...]:
+    """Return the runs of a host that have not been recorded as ended."""
+    rows = connection.execute(
         """
-        UPDATE metalayer.run SET state = 'interrupted', finished_at = %s
-        WHERE state = 'running' AND host = %s AND NOT pid = ANY(%s)
+        SELECT run_id, environment, state, command, selection, user_name, host, pid, started_at, finished_at,
+               snapshot_id, report, process, undone_by
+        FROM metalayer.run WHERE state = 'running' AND host = %s
         """,
-        (at, host, list(alive)),
-    ).rowcount
+        (host,),
+    ).fetchall()
+    return tuple(RunRow(row[0], row[1], State(str(row[2])), *row[3:]) for row in rows)
+
+
+def interrupt_runs(connection: Connection, run_ids: Sequence[str], *, at: datetime) -> None:
+    """Record that runs ended without a word."""
+    connection.execute(
+        "UPDATE metalayer.run SET state = 'interrupted', finished_at = %s WHERE state = 'running' AND run_id = ANY(%s)",
+        (at, list(run_ids)),
+    )
 
 
 def lineage_rows(connection: Connection) -> dict[TableName, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
@@ -15,12 +16,37 @@ from metalayer.orchestration.retry import surely
 from metalayer.orchestration.shop import Executed, Shop
 
 
-def processes() -> tuple[int, ...]:
-    """Return the process ids that live on this machine, or an empty tuple where the system does not tell."""
+def process(pid: int) -> str | None:
+    """Return what tells a process from any other that had or will have its number.
+
+    That is the machine's boot and the moment of the process's start in it; empty where the system tells no more than
+    that the number is in use, None where there is no such process (any more).
+    """
     try:
-        return tuple(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - names are all we need
+        status = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
-        return ()
+        return _unknown(pid)
+    # The name of the program, in parentheses, may hold anything: fields are counted behind it.
+    fields = status.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else f"{boot} {fields[19]}"
+
+
+def _unknown(pid: int) -> str | None:
+    """Return what can be said of a process without ``/proc``."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass  # it is somebody else's
+    return ""
+
+
+def is_alive(row: facts.RunRow) -> bool:
+    """Tell whether the process of a run of this host still lives, for all that is known."""
+    found = process(row.pid)
+    return found is not None and (not found or not row.process or found == row.process)
 
 
 def run(
@@ -41,8 +67,9 @@ def run(
 
     def begin() -> None:
         connection = shop.metastore.connection
-        if alive := processes():
-            facts.interrupt_dead_runs(connection, host=row.host, alive=alive, at=context.started_at)
+        dead = [other.run_id for other in facts.running(connection, host=row.host) if not is_alive(other)]
+        if dead:
+            facts.interrupt_runs(connection, dead, at=context.started_at)
         facts.start_run(connection, row, code_version=code_version, git_commit=git_commit)
 
     surely(begin)

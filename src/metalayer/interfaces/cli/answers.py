@@ -12,7 +12,7 @@ from metalayer.core.model import Ingest, Model
 from metalayer.core.run import Account, IngestAccount, LandingAccount, Plan, RunResult, TaskResult
 
 if TYPE_CHECKING:
-    from metalayer.workspace import RunRow
+    from metalayer.workspace import BatchRow, RunRow, SnapshotInfo
 
 Answer = dict[str, object]
 
@@ -161,6 +161,31 @@ def run_row_answer(row: RunRow) -> Answer:
         "finished_at": row.finished_at,
         "snapshot": row.snapshot,
         "report": row.report,
+        "undone_by": row.undone_by,
+    }
+
+
+def batch_answer(row: BatchRow) -> Answer:
+    """Return a batch."""
+    return {
+        "batch": row.batch_id,
+        "table": str(row.table),
+        "snapshot": row.snapshot,
+        "accounting": asdict(row.account),
+        "retracted_by": row.retracted_by,
+    }
+
+
+def snapshot_answer(item: SnapshotInfo) -> Answer:
+    """Return a commit of the lake."""
+    return {
+        "snapshot": item.id,
+        "time": item.time,
+        "kind": item.kind,
+        "author": item.author,
+        "message": item.message,
+        "run": item.extra.get("run"),
+        "tables": [str(name) for name in item.tables],
     }
 
 

@@ -158,7 +158,26 @@ _RUN_ROW = {
     "finished_at": _maybe(_moment()),
     "snapshot": _maybe(_count()),
     "report": _maybe(_text()),
+    "undone_by": _maybe(_text("the run that rolled it back")),
 }
+_SNAPSHOT = _object(
+    "a commit, newest first",
+    snapshot=_count("its number"),
+    time=_moment(),
+    kind=_text(),
+    author=_text(),
+    message=_text(),
+    run=_maybe(_text()),
+    tables=_list(_TABLE, "the tables that changed"),
+)
+_BATCH = _object(
+    "rows of a source that were loaded in one commit",
+    batch=_text("its id"),
+    table=_TABLE,
+    snapshot=_count("the commit that loaded it"),
+    accounting=_INGEST_ACCOUNT,
+    retracted_by=_maybe(_text("the run that retracted it")),
+)
 _VERDICT = _object(
     "what a check found",
     table=_TABLE,
@@ -294,6 +313,8 @@ SHAPES: Mapping[str, Shape] = {
             )
         ),
         checks=_list(_VERDICT),
+        batches=_list(_BATCH, "what it loaded"),
+        snapshots=_list(_SNAPSHOT, "its commits that are kept"),
     ),
     "lineage show": _object(
         "",
@@ -404,18 +425,7 @@ SHAPES: Mapping[str, Shape] = {
         waiting=_count("files that wait for their readers to end"),
         missing=_list(_text(), "files that are needed and not there"),
     ),
-    "admin snapshots": _list(
-        _object(
-            "a commit, newest first",
-            snapshot=_count("its number"),
-            time=_moment(),
-            kind=_text(),
-            author=_text(),
-            message=_text(),
-            run=_maybe(_text()),
-            tables=_list(_TABLE, "the tables that changed"),
-        )
-    ),
+    "admin snapshots": _list(_SNAPSHOT),
     "doctor": _object(
         "exit code 0 where all is well, else 1",
         ok=_truth(),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from metalayer.interfaces.cli.answers import snapshot_answer
 from metalayer.interfaces.cli.options import Call, Noun, verb
+from metalayer.interfaces.cli.past import snapshot_lines
 from metalayer.interfaces.cli.printing import note, print_json, say
-from metalayer.interfaces.cli.tables import Label, screen_width, table
 
 command = Noun(name="admin", help="Care of an environment.")
 
@@ -63,27 +64,11 @@ def snapshots(call: Call, limit: int) -> None:
     `metalayer query --at` reads at one of them.
     """
     with call.open() as workspace:
-        found = [
-            {
-                "snapshot": item.id,
-                "time": item.time,
-                "kind": item.kind,
-                "author": item.author,
-                "message": item.message,
-                "run": item.extra.get("run"),
-                "tables": [str(name) for name in item.tables],
-            }
-            for item in workspace.snapshots(limit)
-        ]
+        found = [snapshot_answer(item) for item in workspace.snapshots(limit)]
     if call.json:
         print_json(found)
         return
-    names = ("snapshot", "time", "kind", "author", "message")
-    rows = [
-        [Label(f"{item[name]:%Y-%m-%d %H:%M:%S}" if name == "time" else str(item[name])) for name in names]
-        for item in found
-    ]
-    for line in table(names, rows, right=(True,), width=screen_width()):
+    for line in snapshot_lines(found):
         say(line)
 
 

@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from metalayer.interfaces.cli.answers import Answer, recorded_task, recorded_verdicts, run_row_answer
+from metalayer.interfaces.cli.answers import (
+    Answer,
+    batch_answer,
+    recorded_task,
+    recorded_verdicts,
+    run_row_answer,
+    snapshot_answer,
+)
 from metalayer.interfaces.cli.options import Call, verb
+from metalayer.interfaces.cli.past import batch_lines, snapshot_lines
 from metalayer.interfaces.cli.printing import print_json, say
 from metalayer.interfaces.cli.tables import Label, screen_width, table
 from metalayer.interfaces.cli.values import visible
@@ -21,7 +29,8 @@ from metalayer.interfaces.cli.values import visible
 def command(call: Call, run_id: str | None, limit: int) -> None:
     """List the newest runs, or tell what one run did.
 
-    Of one run its tables are told, and what its checks found.
+    Of one run its tables are told, what its checks found, the batches it loaded and its commits, which are the
+    snapshots that `query --at` reads at.
     """
     with call.open() as workspace:
         if run_id is None:
@@ -32,6 +41,8 @@ def command(call: Call, run_id: str | None, limit: int) -> None:
             answer = run_row_answer(workspace.run_row(run_id))
             answer["tables"] = [recorded_task(item) for item in workspace.run_tasks(run_id)]
             answer["checks"] = recorded_verdicts(workspace.verdicts(run_id=run_id))
+            answer["batches"] = [batch_answer(item) for item in workspace.run_batches(run_id)]
+            answer["snapshots"] = [snapshot_answer(item) for item in workspace.run_snapshots(run_id)]
     if call.json:
         print_json(answer or rows)
     elif answer:
@@ -59,7 +70,8 @@ def _seconds(row: Answer) -> str | None:
 
 
 def _tell_run(answer: Answer) -> None:
-    for name in ("run", "state", "environment", "command", "selection", "user", "host", "started_at", "finished_at"):
+    told = ("run", "state", "environment", "command", "selection", "user", "host", "started_at", "finished_at")
+    for name in (*told, "undone_by"):
         if answer[name] is not None:
             say(f"{name.replace('_', ' ')}: {answer[name]}")
     tables: Sequence[Mapping[str, object]] = answer["tables"]  # type: ignore[assignment]
@@ -81,5 +93,10 @@ def _tell_run(answer: Answer) -> None:
         right = [name in {"failed", "checked"} for name in heads]
         for line in table(heads, rows, right=right, width=screen_width()):
             say(line)
+    batches: Sequence[Mapping[str, object]] = answer["batches"]  # type: ignore[assignment]
+    commits: Sequence[Mapping[str, object]] = answer["snapshots"]  # type: ignore[assignment]
+    for lines in (batch_lines(batches) if batches else (), snapshot_lines(commits) if commits else ()):
+        for number, line in enumerate(lines):
+            say(line if number else f"\n{line}")
     if answer["report"] is not None:
         say(str(answer["report"]))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,7 @@ from metalayer.interfaces.cli.tables import is_number, screen_width, table
 from metalayer.interfaces.cli.values import records, to_csv
 
 if TYPE_CHECKING:
-    from metalayer.workspace import Result, Workspace
+    from metalayer.workspace import Result
 
 SHOWN = 1000
 """How many rows a terminal shows where --limit says nothing."""
@@ -34,7 +32,7 @@ SHOWN = 1000
 )
 @click.argument("sql", required=False)
 @click.option("-f", "--file", metavar="FILE", help="Read the query from a file; - is standard input.")
-@click.option("--at", metavar="WHEN", help="Read as it was: a snapshot's number, a run's id, or a time (ISO 8601).")
+@click.option("--at", metavar="WHEN", help="Read as it was: a snapshot's number, the id of a run or batch, a time.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Return at most N rows.")
 def command(call: Call, sql: str | None, file: str | None, at: str | None, limit: int | None) -> None:
     """Answer one SELECT over the project's tables.
@@ -46,7 +44,7 @@ def command(call: Call, sql: str | None, file: str | None, at: str | None, limit
     text = _text(sql, file)
     on_terminal = call.output is Output.TEXT and sys.stdout.isatty() and limit is None
     with call.open() as workspace:
-        result = workspace.query(text, at=_moment(workspace, at), limit=SHOWN + 1 if on_terminal else limit)
+        result = workspace.query(text, at=at, limit=SHOWN + 1 if on_terminal else limit)
     match call.output:
         case Output.JSON:
             print_raw(records(result.columns, result.rows, ascii_only=ascii_only()))
@@ -83,23 +81,3 @@ def _text(sql: str | None, file: str | None) -> str:
             "There is no query.", hint='Give one: metalayer query "SELECT 1 AS n", or -f FILE, or standard input.'
         )
     return sys.stdin.read()
-
-
-def _moment(workspace: Workspace, at: str | None) -> int | datetime | None:
-    """Return the snapshot or time that ``--at`` names."""
-    if at is None:
-        return None
-    if at.isdigit():
-        return int(at)
-    if re.fullmatch(r"r-[0-9a-z-]+", at):
-        run = workspace.run_row(at)
-        return run.snapshot if run.snapshot is not None else run.finished_at or run.started_at
-    try:
-        time = datetime.fromisoformat(at)
-    except ValueError:
-        raise UsageError(
-            f"'{at}' is no snapshot, run or time.",
-            hint="Give a number of `metalayer admin snapshots`, an id of `metalayer history`, or a time such as "
-            "2026-03-01T12:00:00Z (without a zone it is UTC).",
-        ) from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
