@@ -45,6 +45,7 @@ def mask(show: MaskKind, match: ColumnMatch | None = None, **more: object) -> Ma
     return Mask("m", match or ColumnMatch(tags=("pii",)), show, **more)  # type: ignore[arg-type]
 
 
+EMAIL = ColumnMatch(names=("email",))
 REGION = RowFilter("region", tables("silver.customers"), "country IN user_attributes('country')")
 ANALYST = role("analyst", Grant(TableMatch(layers=(Layer.SILVER, Layer.GOLD))))
 
@@ -191,6 +192,7 @@ def test_a_steward_declassifies_a_column(engine: duckdb.DuckDBPyConnection) -> N
         (mask(MaskKind.BUCKET, ColumnMatch(names=("salary",)), size=500), "CAST(salary AS VARCHAR)", "1000.00"),
         (mask(MaskKind.SQL, sql="split_part(email, '@', 2) -- domain"), "email", "x.org"),
         (mask(MaskKind.SQL, sql="CASE WHEN user_has_role('analyst') THEN 'an' END"), "email", "an"),
+        (mask(MaskKind.SQL, EMAIL, sql="upper(value) || \"value\" || 'value'"), "email", "ANA@X.ORGana@x.orgvalue"),
         (mask(MaskKind.NULL), "email", None),
         (mask(MaskKind.HASH), "typeof(born)", "VARCHAR"),
         (mask(MaskKind.TOKENISE, ColumnMatch(names=("id",))), "typeof(id)", "BIGINT"),
@@ -200,6 +202,12 @@ def test_a_steward_declassifies_a_column(engine: duckdb.DuckDBPyConnection) -> N
 def test_masks(engine: duckdb.DuckDBPyConnection, show: Mask, column: str, expected: object) -> None:
     policies = Policies(roles=(ANALYST,), masks=(show,))
     assert rows(engine, policies, f"SELECT {column} FROM silver.customers LIMIT 1") == [(expected,)]
+
+
+def test_a_mask_over_columns_that_are_not_there_closes_the_table(engine: duckdb.DuckDBPyConnection) -> None:
+    policies = Policies(roles=(ANALYST,), masks=(mask(MaskKind.SQL, sql="country"),))
+    with pytest.raises(AccessError, match="cannot be applied"):
+        rows(engine, policies, "SELECT mail FROM silver.addresses")
 
 
 def test_the_mask_that_shows_least_counts(engine: duckdb.DuckDBPyConnection) -> None:

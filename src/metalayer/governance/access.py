@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from metalayer.core.errors import AccessError, did_you_mean
 from metalayer.core.names import TableName, quote
 from metalayer.core.people import OWNER, Reader, Scope
-from metalayer.core.policy import Policies, RowFilter, Sight, decide
+from metalayer.core.policy import MaskKind, Policies, RowFilter, Sight, decide
 from metalayer.core.project import Project
 from metalayer.core.schema import Schema
 from metalayer.core.tags import Tags
@@ -74,20 +74,22 @@ class Access:
         Raises:
             AccessError: the reader may not read it, or its policies cannot be applied.
         """
-        from metalayer.governance.masks import masked, qualified  # noqa: PLC0415 - an idle run parses no SQL
+        from metalayer.governance.masks import expression, masked, qualified  # noqa: PLC0415 - an idle run parses no SQL
 
         sight = self.sight(table)
         if not sight:
             raise self.refusal(table)
         roles = self.roles
+        held = {column.name.lower() for column in self.columns(table) or ()}
         shown = []
         for seen in sight.columns:
             column = qualified(_OUTER, seen.column.name)
             if seen.mask is not None:
+                if seen.mask.show is MaskKind.SQL and not held.issuperset(expression(seen.mask).columns):
+                    raise _unusable(table)
                 value = masked(seen.mask, column, seen.column.type, self.key, self.reader, roles)
                 column = f"{value} AS {quote(seen.column.name)}"
             shown.append(column)
-        held = {column.name.lower() for column in self.columns(table) or ()}
         conditions = " AND ".join(f"({self._condition(rule, table, held, roles)}\n)" for rule in sight.filters)
         rows = f"(SELECT * FROM {item} AS {quote(_INNER)} WHERE {conditions})" if conditions else item
         return f"(SELECT {', '.join(shown)} FROM {rows} AS {quote(_OUTER)})"

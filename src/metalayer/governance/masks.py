@@ -58,7 +58,7 @@ def masked(mask: Mask, column: str, type_: DataType | None, key: bytes, reader: 
         case MaskKind.TOKENISE:
             return _token(text, type_, key)
         case MaskKind.SQL:
-            return f"({expression(mask).expand(reader, roles)}\n)"
+            return f"({expression(mask).expand(reader, roles, column)}\n)"
         case MaskKind.PARTIAL:
             return _partial(mask, text) if type_ is None or isinstance(type_, Scalar) else nothing
         case MaskKind.BUCKET:

@@ -10,8 +10,10 @@ from metalayer.core.project import Document
 from metalayer.project.files import DeclaredFile, Mistakes
 from metalayer.project.judging import nearest_table
 from metalayer.project.nodes import ListNode, MapNode, Node, plain, read_yaml
+from metalayer.project.policies import PolicyFile
+from metalayer.project.policy_shapes import PoliciesShape
 from metalayer.project.reading import ShapeReader
-from metalayer.project.shapes import AlertShape, MetricsShape, PoliciesShape, TestShape
+from metalayer.project.shapes import AlertShape, MetricsShape, TestShape
 
 SHAPES: Mapping[str, type | None] = {
     "metrics": MetricsShape,
@@ -27,14 +29,21 @@ SHAPES: Mapping[str, type | None] = {
 _WHERE = {"metrics": "in a file of metrics", "alert": "in an alert", "policies": "among policies", "test": "in a test"}
 
 
-def read_document(file: DeclaredFile, kind: str, known: frozenset[TableName], reader: ShapeReader) -> Document | None:
-    """Return a document; None, and mistakes noted, where it is not of its kind's shape."""
+def read_document(
+    file: DeclaredFile, kind: str, known: frozenset[TableName], reader: ShapeReader, policies: list[PolicyFile]
+) -> Document | None:
+    """Return a document; None, and mistakes noted, where it is not of its kind's shape.
+
+    A file of policies is kept in ``policies`` as well: it is judged when all of them are read.
+    """
     node = read_yaml(file, reader.mistakes)
     if node is None:
         return None
     shape = SHAPES[kind]
     if shape is not None:
-        reader.shape(node, shape, what=_WHERE[kind])
+        read = reader.shape(node, shape, what=_WHERE[kind])
+        if isinstance(read, PoliciesShape):
+            policies.append(PolicyFile(file, node, read))
     if kind == "metrics" and (named := node.value("from")) is not None:
         _note_unknown(plain(named), named, known, reader.mistakes)
     if kind == "test":

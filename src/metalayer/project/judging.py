@@ -21,19 +21,22 @@ from metalayer.project.meaning import meaning
 from metalayer.project.order import cycles, ordered, route
 
 
-def judge(drafts: Iterable[Draft], owner: str, mistakes: Mistakes) -> Mapping[TableName, Model]:
+def judge(
+    drafts: Iterable[Draft], owner: str, mistakes: Mistakes, holdings: Holdings | None = None
+) -> Mapping[TableName, Model]:
     """Return the project's models in order, each judged against the others.
 
     Args:
         drafts: what the files declare.
         owner: who answers for the tables that do not say.
         mistakes: where what is wrong is noted.
+        holdings: where the columns of each table are noted, for who asks afterwards.
     """
     declared = _unique(drafts, mistakes)
     for draft in declared.values():
         _note_unknown_tables(draft, declared, mistakes)
     order = ordered(_edges(declared, mistakes))
-    holdings = Holdings()
+    holdings = Holdings() if holdings is None else holdings
     models = {}
     for name in order:
         draft = judge_columns(declared[name], holdings, mistakes)

@@ -15,7 +15,8 @@ from metalayer.project.clashes import Family, clash, family
 from metalayer.project.columns import Holdings, find, judged, pinned, published, reserved, selected, texts
 from metalayer.project.draft import Draft, key_place
 from metalayer.project.files import Mistakes
-from metalayer.project.nodes import MapNode, Node, ScalarNode, locate
+from metalayer.project.inside import Inside
+from metalayer.project.nodes import MapNode, locate
 from metalayer.project.shapes import BronzeShape, ModelShape
 
 
@@ -184,7 +185,7 @@ class _Judge:
         """Judge a check's SQL, which stands in ``text`` behind ``prefix``, on the columns of its table."""
         is_row = isinstance(item.check.rule, RowSql)
         sight = "its own row" if is_row else "this"
-        place = _Inside(item.node.value("sql"), self.draft, len(prefix))
+        place = Inside(item.node.value("sql"), self.draft.file, self.draft.location, len(prefix))
         try:
             parsed = parse_query(text)
             found = parsed.resolve({self.draft.name: texts(columns)} if columns is not None else {})
@@ -210,36 +211,6 @@ class _Judge:
             )
         for problem in found.problems:
             self.mistakes.add(problem.message, hint=problem.hint, location=place.at(problem.line, problem.column))
-
-
-class _Inside:
-    """Places inside a text that a declaration holds, as far as its first line's place tells them."""
-
-    def __init__(self, node: Node | None, draft: Draft, prefix: int) -> None:
-        self.location = node.location if node is not None else draft.location
-        self.text = node.text if isinstance(node, ScalarNode) else ""
-        self.draft = draft
-        self.prefix = prefix
-
-    def at(self, line: int, column: int) -> Location:
-        """Return the place of a line and column of the SQL; the value's own where it cannot be told."""
-        if line == 1:
-            column -= self.prefix
-        lines, first = self.text.lstrip("\n").split("\n"), self.location.line
-        if first is None or self.location.column is None or not 0 < line <= len(lines):
-            return self.location
-        wanted = lines[line - 1].strip()
-        below = self.draft.file.lines[first - 1 :]
-        shown = next(((index, row.find(wanted)) for index, row in enumerate(below) if wanted and wanted in row), None)
-        if shown is None or column < 1:
-            return self.location
-        indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())
-        return self.draft.file.at(first + shown[0], shown[1] + column - indent)
-
-    def end(self) -> Location:
-        """Return the place behind the last character of the SQL."""
-        lines = self.text.strip("\n").split("\n")
-        return self.at(len(lines), len(lines[-1].rstrip()) + 1 + (self.prefix if len(lines) == 1 else 0))
 
 
 def judge_references(draft: Draft, holdings: Holdings, mistakes: Mistakes) -> None:

@@ -14,6 +14,7 @@ from metalayer.core.names import Layer, TableName
 from metalayer.core.project import Document, EnvironmentDeclaration, OnFailure, Project
 from metalayer.core.source import SourceType
 from metalayer.project.bronze import read_reference, read_source
+from metalayer.project.columns import Holdings
 from metalayer.project.documents import read_document
 from metalayer.project.draft import Draft, unreadable
 from metalayer.project.environment import DEFAULT_ENVIRONMENT
@@ -22,6 +23,7 @@ from metalayer.project.judging import judge
 from metalayer.project.layout import DIRECTORIES, DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
 from metalayer.project.models import read_python_model, read_sql_model
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, read_yaml
+from metalayer.project.policies import PolicyFile, read_policies
 from metalayer.project.reading import ShapeReader
 from metalayer.project.shapes import EnvironmentShape, ProjectShape
 
@@ -43,8 +45,10 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
     reader = ShapeReader(mistakes)
     settings = _settings(directory, reader)
     drafts = [draft for found in _declaring(directory) for draft in _drafts(found, directory, sources, reader)]
-    models = judge(drafts, settings.defaults.owner if settings else "", mistakes)
-    documents = tuple(_documents(directory, models, reader))
+    holdings, policy_files = Holdings(), list[PolicyFile]()
+    models = judge(drafts, settings.defaults.owner if settings else "", mistakes, holdings)
+    documents = tuple(_documents(directory, models, reader, policy_files))
+    policies = read_policies(policy_files, models, holdings, reader)
     if mistakes.problems or settings is None:
         raise ProjectError(mistakes.problems)
     return Project(
@@ -56,6 +60,7 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
         documents=documents,
         warnings=tuple(sorted(mistakes.warnings, key=_by_place)),
         secrets=settings.secrets.command if settings.secrets else (),
+        policies=policies,
     )
 
 
@@ -203,8 +208,10 @@ def _note_misplaced(found: _Found, root: Path, layer: Layer, mistakes: Mistakes)
         )
 
 
-def _documents(root: Path, tables: Iterable[TableName], reader: ShapeReader) -> Iterator[Document]:
-    """Yield the declarations that other rooms read later."""
+def _documents(
+    root: Path, tables: Iterable[TableName], reader: ShapeReader, policies: list[PolicyFile]
+) -> Iterator[Document]:
+    """Yield the declarations that other rooms read later, and keep the files of policies."""
     known = frozenset(tables)
     found = [
         (path, kind)
@@ -220,5 +227,5 @@ def _documents(root: Path, tables: Iterable[TableName], reader: ShapeReader) -> 
     found += [(root / "glossary.yml", "glossary")] if (root / "glossary.yml").is_file() else []
     for path, kind in found:
         file = read_file(root, path, reader.mistakes)
-        if file is not None and (document := read_document(file, kind, known, reader)) is not None:
+        if file is not None and (document := read_document(file, kind, known, reader, policies)) is not None:
             yield document

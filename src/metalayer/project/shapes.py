@@ -609,23 +609,6 @@ class AlertShape:
 
 
 @dataclass(frozen=True, slots=True)
-class PoliciesShape:
-    """Who may see what.
-
-    Attributes:
-        roles: what each role may do.
-        masks: which columns are shown changed, and to whom.
-        rows: which rows are shown to whom.
-        retention: how long what is kept.
-    """
-
-    roles: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    masks: tuple[Mapping[str, object], ...] = ()
-    rows: tuple[Mapping[str, object], ...] = ()
-    retention: tuple[Mapping[str, object], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class FreezeShape:
     """What stands still in a test.
 

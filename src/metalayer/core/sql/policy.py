@@ -2,7 +2,8 @@
 
 ``user_attribute('region')`` is the one value of an attribute (NULL where the user has none), its plural all of them as
 a list, ``user_name()`` the user's name, ``user_in_group('sales')`` and ``user_has_role('steward')`` true or false. They
-are replaced by literals before the text reaches the engine, which knows no such functions.
+are replaced by literals before the text reaches the engine, which knows no such functions. In a mask, ``value`` is the
+column that is masked.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ATTRIBUTE, ATTRIBUTES, NAME, GROUP, ROLE = (
     "user_in_group",
     "user_has_role",
 )
+VALUE = "value"
 _ARGUMENTS = {ATTRIBUTE: 1, ATTRIBUTES: 1, NAME: 0, GROUP: 1, ROLE: 1}
 _MEND = "Write it over the columns of one row and what is known of the user: region = user_attribute('region')."
 
@@ -46,8 +48,8 @@ class PolicyExpression:
 
     Attributes:
         text: the text, without comments behind it.
-        columns: the columns it uses, in small letters, each once, sorted.
-        calls: where it asks who reads.
+        columns: the columns it uses, in small letters, each once, sorted; `VALUE` left out.
+        calls: where it asks who reads, or for the masked value.
     """
 
     text: str
@@ -57,21 +59,24 @@ class PolicyExpression:
 
     def problems(self, columns: Iterable[str]) -> tuple[ColumnProblem, ...]:
         """Return the columns that are not among those of the row."""
-        return self._condition.problems(columns)
+        return self._condition.problems([*columns, *(VALUE for call in self.calls if call.function == VALUE)])
 
     def attributes(self) -> tuple[str, ...]:
         """Return the attributes of users that it asks for."""
         return tuple(dict.fromkeys(call.argument for call in self.calls if call.function in {ATTRIBUTE, ATTRIBUTES}))
 
-    def expand(self, reader: Reader, roles: Collection[str]) -> str:
-        """Return the expression with what it asks of the reader written in.
+    def expand(self, reader: Reader, roles: Collection[str], value: str = "NULL") -> str:
+        """Return the expression with what it asks of the reader written in, and ``value`` for the masked column.
 
         Raises:
             AccessError: it asks for the one value of an attribute that has several.
         """
         pieces, offset = [], 0
         for call in self.calls:
-            pieces += [self.text[offset : call.start], _answer(call, reader, roles)]
+            pieces += [
+                self.text[offset : call.start],
+                value if call.function == VALUE else _answer(call, reader, roles),
+            ]
             offset = call.end + 1
         return "".join([*pieces, self.text[offset:]])
 
@@ -90,8 +95,19 @@ def policy_expression(text: str, *, where: str, boolean: bool) -> PolicyExpressi
     tokens = parse_expression(text, DUCKDB).tokens
     condition = single_expression(text, where=where, mend=_MEND, boolean=boolean)
     start, end = tokens[0].start, tokens[-1].end
-    calls = tuple(_calls(text, tokens, start))
-    return PolicyExpression(text[start : end + 1], condition.columns, calls, condition)
+    calls = [*_calls(text, tokens, start), *(() if boolean else _values(tokens, start))]
+    columns = tuple(name for name in condition.columns if boolean or name != VALUE)
+    in_order = tuple(sorted(calls, key=lambda call: call.start))
+    return PolicyExpression(text[start : end + 1], columns, in_order, condition)
+
+
+def _values(tokens: tuple[Token, ...], offset: int) -> Iterable[Call]:
+    """Yield the places where a mask names the value that it masks."""
+    kinds = [None, *(token.token_type for token in tokens), None]
+    for token, before, after in zip(tokens, kinds, kinds[2:], strict=False):
+        is_name = token.token_type in {TokenType.VAR, TokenType.IDENTIFIER} and token.text.lower() == VALUE
+        if is_name and before != TokenType.DOT and after not in {TokenType.DOT, TokenType.L_PAREN}:
+            yield Call(VALUE, "", token.start - offset, token.end - offset)
 
 
 def _calls(text: str, tokens: tuple[Token, ...], offset: int) -> Iterable[Call]:
