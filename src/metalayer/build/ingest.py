@@ -20,12 +20,12 @@ from metalayer.core.model import Model
 from metalayer.core.names import TableName, literal, physical, quote
 from metalayer.core.run import IngestAccount
 from metalayer.core.schema import PROVENANCE, Schema
-from metalayer.core.source import Batch, Source
+from metalayer.core.source import Batch, Part, Position, Source
 from metalayer.governance.relations import REJECTS_SCHEMA, Relations
 from metalayer.metastore import facts
 
 if TYPE_CHECKING:
-    from metalayer.lake import Lake, LakeState, Session, TableChange, TableSchema, TableState, ViewChange
+    from metalayer.lake import Lake, LakeState, Session, StagedFiles, TableChange, TableSchema, TableState, ViewChange
     from metalayer.metastore.postgres import Metastore
 
 
@@ -69,25 +69,35 @@ def ingest(model: Model, source: Source, dock: Dock) -> Iterable[Loaded]:
 def _load_or_split(
     model: Model, source: Source, batch: Batch, seen: dict[str, facts.PartState], dock: Dock
 ) -> Iterable[Loaded]:
-    """Load a batch; where the engine cannot read it, load its parts one by one and set the unreadable aside."""
+    """Load a batch; where the engine cannot read it, load it in its other readings, and set aside what has none left.
+
+    The other readings of a batch are more careful ones, or its parts one by one: each may have others in turn.
+    """
     try:
         loaded = _load(model, source, batch, seen, dock)
-    except LakeError as error:
-        if error.transient or not batch.parts:
-            raise
-        failure = error
+    except _UnreadableError as error:
+        failure = error.reason
     else:
         yield loaded
         return
-    if len(batch.parts) == 1:
-        if isinstance(failure, ShortageError) or _is_readable(batch, dock):
-            raise failure  # the part is well: a full disk must not make files look broken
-        aside = batch.parts[0].aside(failure.message)
-        rest = replace(batch, parts=(), rejects=None, read=None, aside=(*batch.aside, aside))
-        yield _load(model, source, rest, seen, dock)
+    others = [other for other in source.split(batch) if other != batch]
+    for other in others:
+        yield from _load_or_split(model, source, other, seen, dock)
+    if others:
         return
-    for alone in source.split(batch):
-        yield from _load_or_split(model, source, alone, seen, dock)
+    if len(batch.parts) != 1 or isinstance(failure, ShortageError) or _is_readable(batch, dock):
+        raise failure  # the part is well: a full disk must not make files look broken
+    aside = batch.parts[0].aside(failure.message)
+    rest = replace(batch, parts=(), prepare=(), rejects=None, read=None, shifts=None, cleanup=())
+    yield _load(model, source, replace(rest, aside=(*batch.aside, aside)), seen, dock)
+
+
+class _UnreadableError(Exception):
+    """The engine could not read a batch, or not write what it read. ``reason`` is its own error."""
+
+    def __init__(self, reason: LakeError) -> None:
+        self.reason = reason
+        super().__init__(reason.message)
 
 
 def _is_readable(batch: Batch, dock: Dock) -> bool:
@@ -126,16 +136,8 @@ def _land(
     columns: Schema = (*batch.columns, *PROVENANCE)
     schema = plan_schema(before, table, _with_known(columns, state, table), drop_missing=False)
     reach(Failpoint.INGEST_BEFORE_STAGE)
-    for statement in batch.prepare:
-        session.query(statement)
-    try:
-        files = session.stage_rows(schema, _rows(batch, schema.public, batch_id, now.isoformat()))
-        loaded = _counts(session, f"SELECT _source, count(*) FROM {files.sql} GROUP BY 1") if files.rows else {}
-        rejects = _stage_rejects(model, batch, state, session, dock, (batch_id, now.isoformat()))
-        read = _counts(session, batch.read) if batch.read else {}
-    finally:
-        for statement in batch.cleanup:
-            session.query(statement)
+    staged = _stage(model, batch, schema, site, dock, (batch_id, now.isoformat()))
+    files, rejects, read = staged.files, staged.rejects, staged.read
     reach(Failpoint.INGEST_AFTER_STAGE)
     moved = [part.name for part in batch.parts if not source.confirm(part)]
     if moved:
@@ -152,14 +154,18 @@ def _land(
         _subject(model, files.sql, schema.public, site),
         table=model.name,
     )
+    already = batch.already_rows + _rows_of_copies(batch, seen, read)
     account = IngestAccount(
-        read=sum(read.values()) + batch.already_rows,
+        read=sum(read.values()) + already,
         loaded=cleaned.files.rows,
         quarantined=cleaned.quarantined,
         rejected=rejects.rows if rejects else 0,
-        already_loaded=batch.already_rows,
+        already_loaded=already,
     )
-    _refuse_unbalanced(model, account, read, loaded)
+    if not account.balances:
+        raise _unbalanced(
+            model, account, read, _counts(session, f"SELECT _source, count(*) FROM {cleaned.files.sql} GROUP BY 1")
+        )
     changes: list[TableChange] = []
     if cleaned.files.rows or before is None or schema != before.schema:
         changes.append(
@@ -173,7 +179,7 @@ def _land(
         )
     if rejects is not None:
         changes.append(rejects.change)
-    parts, replaced = _positions(batch, seen, batch_id)
+    parts, replaced = _positions(batch, seen, batch_id, read)
     waiting = quarantine_change(model, cleaned.bad, schema.public, site, judged=_of_parts(replaced))
     if waiting is not None:
         changes.append(waiting)
@@ -218,6 +224,65 @@ def _land(
         seen[state_.part] = replace(state_, version=state_.version + 1)
     notes = _tell(model, batch, context, account, committed.snapshot)
     return Loaded(batch_id, committed.snapshot, account, cleaned.verdicts, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What a batch was staged as, what of it was rejected, and how many records the reader met in each part."""
+
+    files: StagedFiles
+    rejects: _Rejects | None
+    read: dict[str, int]
+
+
+def _stage(model: Model, batch: Batch, schema: TableSchema, site: Site, dock: Dock, stamp: tuple[str, str]) -> _Staged:
+    """Stage a batch's rows and rejected lines; ``stamp`` is the batch's id and time.
+
+    Raises:
+        _UnreadableError: the engine refused, and not because it could not be reached.
+    """
+    session = site.session
+    try:
+        for statement in batch.prepare:
+            session.query(statement)
+        try:
+            files = session.stage_rows(schema, _rows(batch, schema.public, *stamp))
+            rejects = _stage_rejects(model, batch, site.state, session, dock, stamp)
+            read = _counts(session, batch.read) if batch.read else {}
+            if rejects is not None and batch.shifts is not None:
+                files = _shifted(files, schema, batch.shifts, session)
+        finally:
+            for statement in batch.cleanup:
+                session.query(statement)
+    except LakeError as error:
+        if error.transient or not batch.parts:
+            raise
+        raise _UnreadableError(error) from error
+    return _Staged(files, rejects, read)
+
+
+def _shifted(files: StagedFiles, schema: TableSchema, shifts: str, session: Session) -> StagedFiles:
+    """Stage the rows again with their true positions: lines that were rejected before them are records too."""
+    columns = ", ".join(
+        "r._position + coalesce(s.shift, 0)" if column.name == "_position" else f"r.{quote(column.name)}"
+        for column in schema.public
+    )
+    # Of several shifts from one position on the largest counts.
+    last = f"SELECT _source, first, max(shift) AS shift FROM ({shifts}) GROUP BY ALL"
+    rows = (
+        f"SELECT {columns} FROM {files.sql} AS r "
+        f"ASOF LEFT JOIN ({last}) AS s ON r._source = s._source AND r._position >= s.first"
+    )
+    moved = session.stage_rows(schema, rows)
+    session.discard(files)
+    return moved
+
+
+def _rows_of_copies(batch: Batch, seen: dict[str, facts.PartState], read: dict[str, int]) -> int:
+    """Return how many records lie in the batch's parts that are copies of what was loaded under another name."""
+    names = [str(item.position.get("same_as")) for item in batch.already]
+    known = {name: state.position.get("records", 0) for name, state in seen.items() if name in names} | read
+    return sum(int(str(known.get(name, 0))) for name in names)
 
 
 def _head(before: TableState | None, schema: TableSchema) -> int | None:
@@ -337,15 +402,14 @@ def _current_view(model: Model, table: TableName, replaced: dict[str, str], site
     return ViewChange(table.current, outside.read_through(model.name.current))
 
 
-def _refuse_unbalanced(model: Model, account: IngestAccount, read: dict[str, int], loaded: dict[str, int]) -> None:
-    if account.balances:
-        return
+def _unbalanced(model: Model, account: IngestAccount, read: dict[str, int], loaded: dict[str, int]) -> SourceError:
+    """Return the error that not every row which was read is accounted for, with the parts that differ."""
     differing = ", ".join(
         f"{name} (read {read.get(name, 0)}, loaded {loaded.get(name, 0)})"
         for name in sorted({*read, *loaded})
         if read.get(name) != loaded.get(name)
     )
-    raise SourceError(
+    return SourceError(
         f"The rows read from {model.name}'s source are not all accounted for: {account}. {differing}",
         hint="Nothing was committed. Look at the files named; if they are well-formed this is a fault of MetaLayer: "
         "please report it with this line.",
@@ -354,7 +418,7 @@ def _refuse_unbalanced(model: Model, account: IngestAccount, read: dict[str, int
 
 
 def _positions(
-    batch: Batch, seen: dict[str, facts.PartState], batch_id: str
+    batch: Batch, seen: dict[str, facts.PartState], batch_id: str, read: dict[str, int]
 ) -> tuple[list[facts.PartState], dict[str, str]]:
     """Return the parts' new states (each with the version it was computed from), and which batches are replaced."""
 
@@ -362,7 +426,7 @@ def _positions(
         return seen[name].version if name in seen else 0
 
     parts = [
-        facts.PartState(part.name, part.position, version(part.name), "loaded", part.reason, batch_id)
+        facts.PartState(part.name, _with_records(part, read), version(part.name), "loaded", part.reason, batch_id)
         for part in batch.parts
     ]
     parts += [
@@ -381,6 +445,11 @@ def _positions(
         if old is not None and old.batch_id is not None:
             replaced[name] = old.batch_id
     return parts, replaced
+
+
+def _with_records(part: Part, read: dict[str, int]) -> Position:
+    """Return a part's position with the number of records that were read, where the reader tells it."""
+    return part.position if part.name not in read else {**part.position, "records": read[part.name]}
 
 
 def _tell(model: Model, batch: Batch, context: RunContext, account: IngestAccount, snapshot: int) -> tuple[str, ...]:

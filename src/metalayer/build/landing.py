@@ -115,7 +115,8 @@ def clean(
     known = {} if collapsed else statistics_of(files)
     sifted = sift(session, columns, checks, replace(subject, rows=rows, statistics=known), table=table)
     if collapsed or sifted.quarantined:
-        files = session.stage_rows(schema, f"SELECT {names(columns)} FROM {sifted.rows}")
+        raw, files = files, session.stage_rows(schema, f"SELECT {names(columns)} FROM {sifted.rows}")
+        session.discard(raw)
     return Clean(files, staged, collapsed, sifted.quarantined, sifted.verdicts, sifted.bad)
 
 

@@ -11,6 +11,7 @@ import secrets
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -290,6 +291,15 @@ class Session:
         return StagedFiles(
             schema, staged, files.read_sql(FileList(schema.table, schema, tuple(listed), self._shared.at))
         )
+
+    def discard(self, staged: StagedFiles) -> None:
+        """Remove staged files that no commit will name, because their rows were staged anew.
+
+        What cannot be removed now is left to maintenance, like the files of an attempt that broke off.
+        """
+        for file in staged.files:
+            with suppress(OSError):
+                Path(file.path).unlink()
 
     def stage_deletes(self, table: TableName, select: str) -> tuple[StagedDeletes, ...]:
         """Write the places of rows to remove as delete files, one for each data file that loses rows.
