@@ -125,6 +125,9 @@ def start(settings: LakeSettings) -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "temp_directory": temporary,
+        # Where one side of a join has no more values than this, the other is only read where these can be: of the parts
+        # of files that cannot hold one nothing is read. 900 keys at both ends of 10M rows: 0.02 CPU-s instead of 1.0.
+        "dynamic_or_filter_threshold": 10_000,
         # Otherwise these lie in the home directory, which a service may not have.
         "secret_directory": str(Path(temporary) / "secrets"),
         "extension_directory": str(Path(temporary) / "extensions"),

@@ -180,13 +180,13 @@ def _removed_group_sql(schema: TableSchema, removals: list[Removal]) -> str:
     columns = [f"{_projected(first.columns, column)} AS {quote(column.name)}" for column in schema.columns]
     source = f"{read_parquet([removal.file.path for removal in removals], first.key)} AS file"
     gone = read_parquet([str(removal.file.delete_path) for removal in removals], first.delete_key)
-    places = f"SELECT (file_index::BIGINT << {_ROW_BITS}) + pos AS place FROM {gone}"
+    places = f"SELECT file_index, pos FROM {gone}"
     earlier = [removal.earlier_path for removal in removals if removal.earlier_path is not None]
     if earlier:
-        known = read_parquet(earlier, removals[0].earlier_key)
-        places += f" EXCEPT ALL SELECT (file_index::BIGINT << {_ROW_BITS}) + pos FROM {known}"
-    place = f"(file.file_index::BIGINT << {_ROW_BITS}) + file.file_row_number"
-    return f"SELECT {', '.join(columns)} FROM {source} SEMI JOIN ({places}) AS gone ON {place} = gone.place"
+        places += f" EXCEPT ALL SELECT file_index, pos FROM {read_parquet(earlier, removals[0].earlier_key)}"
+    # Compared as they are, not as one number: the engine then skips the parts of files that hold none of the places.
+    at = "file.file_index = gone.file_index AND file.file_row_number = gone.pos"
+    return f"SELECT {', '.join(columns)} FROM {source} SEMI JOIN ({places}) AS gone ON {at}"
 
 
 def _projected(written: Sequence[LakeColumn], column: LakeColumn) -> str:
