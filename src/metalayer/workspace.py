@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from metalayer.build.context import RunContext, new_id
 from metalayer.catalog.moments import Moment, snapshot_of
 from metalayer.core.errors import MetaLayerError, UsageError
 from metalayer.core.event import Event, EventKind, Listener
+from metalayer.core.interval import Days, Estimate
 from metalayer.core.model import Ingest, Model
 from metalayer.core.names import Layer, TableName, literal, physical, quote
 from metalayer.core.project import Project
@@ -26,7 +27,7 @@ from metalayer.core.schema import Schema
 from metalayer.core.source import Pending
 from metalayer.governance.access import OWNER, Reader, secure
 from metalayer.governance.relations import Relations
-from metalayer.metastore import batches, facts
+from metalayer.metastore import backfills, batches, facts
 from metalayer.orchestration.plan import Known, unread
 from metalayer.orchestration.plan import plan as decide
 from metalayer.orchestration.retry import surely
@@ -42,13 +43,19 @@ if TYPE_CHECKING:
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.doctor import Finding
-    from metalayer.orchestration.shop import Shop
+    from metalayer.orchestration.shop import Restatement, Shop
     from metalayer.orchestration.trial import TrialResult
     from metalayer.project.environment import Settings
 
 
 RunRow = facts.RunRow
 """One recorded run, as history shows it."""
+
+BackfillRow = backfills.BackfillRow
+"""One recorded backfill, with its intervals."""
+
+IntervalRow = backfills.IntervalRow
+"""One interval of a backfill, and what became of it."""
 
 
 BatchRow = batches.BatchRow
@@ -277,12 +284,25 @@ class Workspace:
 
         Failed tasks are in the result (its state says so); an error is raised only where no run could be made.
         """
+        todo = surely(lambda: self.plan(selection, refresh=refresh))
+        return self._run(todo, select(self.project, selection), selection, command, refresh=refresh, report=report)
+
+    def _run(
+        self,
+        todo: Plan,
+        chosen: frozenset[TableName],
+        selection: str | None,
+        command: str,
+        *,
+        refresh: bool,
+        report: bool,
+        scratch: bool = True,
+        restate: Restatement | None = None,
+    ) -> RunResult:
         from metalayer.orchestration.runs import process, run, with_report  # noqa: PLC0415
 
-        chosen = select(self.project, selection)
         events: list[Event] = []
-        shop = self._shop(events)
-        todo = surely(lambda: self.plan(selection, refresh=refresh))
+        shop = replace(self._shop(events), scratch=refresh and scratch, restate=restate)
         row = facts.RunRow(
             shop.context.run_id,
             self.settings.name,
@@ -312,6 +332,79 @@ class Workspace:
 
             tell(self.settings.webhook, self.project.name, result)
         return result
+
+    # Backfilling
+
+    def estimate_backfill(self, selection: str, first: date, last: date, *, length: int = 1) -> tuple[Estimate, ...]:
+        """Return the rows that each interval of a backfill would read, of each table; nothing is written."""
+        from metalayer.build.kinds import Site  # noqa: PLC0415 - the engine is imported when there is work
+        from metalayer.orchestration.backfill import estimates, pieces, restated  # noqa: PLC0415
+
+        tables, cut = restated(self.project, select(self.project, selection)), pieces(first, last, length)
+        state = self.lake.state()
+        with self.lake.session(state.snapshot) as session:
+            site = Site(session, state, self._relations(state, session), self._shop([]).context)
+            return tuple(estimates(self.project, tables, cut, site))
+
+    def begin_backfill(self, selection: str, first: date, last: date, *, length: int = 1) -> BackfillRow:
+        """Record a backfill of the chosen tables of ranges, to be worked on with `work_backfill`.
+
+        Raises:
+            UsageError: no chosen table is made of ranges, or another process backfills one of them for these days.
+        """
+        from metalayer.orchestration.backfill import pieces, restated  # noqa: PLC0415
+
+        tables, cut, now = restated(self.project, select(self.project, selection)), pieces(first, last, length), _now()
+        row = BackfillRow(
+            new_id("b", now),
+            tables,
+            selection,
+            {str(name): self.project.models[name].meaning for name in tables},
+            Days(first, last),
+            State.RUNNING,
+            _user(),
+            socket.gethostname(),
+            now,
+            tuple(IntervalRow(days) for days in cut),
+        )
+        with self.metastore.transaction() as connection:
+            backfills.start(connection, row)
+        return row
+
+    def resume_backfill(
+        self, selection: str | None = None, days: Days | None = None, *, failed: bool = False
+    ) -> BackfillRow:
+        """Return the newest backfill that is not over, or with ``failed`` one with failed intervals, to go on with it.
+
+        Raises:
+            UsageError: there is none, it is being worked on, or a table of it was changed since.
+        """
+        from metalayer.orchestration.backfill import begun  # noqa: PLC0415
+
+        row = begun(self.metastore, self.project, selection=selection, days=days, failed=failed)
+        with self.metastore.transaction() as connection:
+            backfills.resume(connection, row)
+        return row
+
+    def work_backfill(self, row: BackfillRow, *, failed: bool = False) -> Iterator[IntervalRow]:
+        """Work through a backfill, yielding each interval when it is published or has failed.
+
+        Whatever ends this early, an interval is published whole or not at all, and `resume_backfill` goes on with the
+        rest. With ``failed`` only those that failed are worked on.
+        """
+        from metalayer.orchestration.backfill import work  # noqa: PLC0415
+
+        chosen = frozenset(
+            name for name in select(self.project, row.selection) if not self.project.models[name].is_source
+        )
+
+        def publish(restate: Restatement) -> RunResult:
+            known = surely(lambda: self._known(self.lake.state(), {}))
+            todo = decide(self.project, known, chosen, restate=restate.tables)
+            command = f"backfill {restate.days}"
+            return self._run(todo, chosen, row.selection, command, refresh=False, report=False, restate=restate)
+
+        yield from work(row, self.metastore, publish, failed=failed)
 
     def _shop(self, events: list[Event]) -> Shop:
         from metalayer.orchestration.shop import Shop  # noqa: PLC0415
@@ -478,7 +571,11 @@ class Workspace:
         """
         model = self.project.model(table)
         if not model.is_source:
-            return self.run(str(model.name), refresh=True, command="quarantine replay")
+            chosen = str(model.name)
+            todo = surely(lambda: self.plan(chosen, refresh=True))
+            return self._run(
+                todo, frozenset({model.name}), chosen, "quarantine replay", refresh=True, report=True, scratch=False
+            )
         from metalayer.build.kinds import Site  # noqa: PLC0415 - the engine is imported when there is work
         from metalayer.build.replay import replay  # noqa: PLC0415
 

@@ -21,9 +21,10 @@ from metalayer.build.landing import (
     same,
     sift,
 )
-from metalayer.build.ranges import interval_of, within
+from metalayer.build.ranges import interval_of, of_days, within
 from metalayer.core.check import ROW_RULES, Action, Check, References, RowSql, Verdict
 from metalayer.core.errors import BuildError, LakeError
+from metalayer.core.interval import Days
 from metalayer.core.model import Kind, Model
 from metalayer.core.names import TableName, physical, quote
 from metalayer.core.run import LandingAccount
@@ -51,12 +52,18 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a model lands: the session that stages, the lake as it was pinned, and how names are read."""
+    """Where a model lands: the session that stages, the lake as it was pinned, and how names are read.
+
+    ``days`` are those that a table of ranges is computed for, all where it is None. ``scratch`` says that a table holds
+    just what its query yields now, also where its kind would keep older rows.
+    """
 
     session: Session
     state: LakeState
     relations: Relations
     context: RunContext
+    days: Days | None = None
+    scratch: bool = False
 
 
 def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
@@ -74,7 +81,7 @@ def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
         case Kind.KEYED:
             return materialise(model, select, columns, site, key=model.key)
         case Kind.APPEND:
-            return materialise(model, select, columns, site, key=(), keep_missing=True)
+            return materialise(model, select, columns, site, key=(), keep_missing=not site.scratch)
         case Kind.SCD2:
             return history(model, select, columns, site)
         case Kind.TIME_RANGE:
@@ -236,7 +243,10 @@ def ranges(model: Model, select: str, columns: Schema, site: Site) -> Landed:
     schema, notes = planned_schema(before, table, columns)
     interval, is_new = interval_of(model, columns, zone), before is None or before.rows == 0 or bool(notes)
     old = None if before is None or is_new else old_rows(session, before, schema)
-    if old is not None and model.lookback is not None:
+    if site.days is not None:
+        _refuse_new_table(model, site.days, notes)
+        select = of_days(model, select, columns, zone, site.days)
+    elif old is not None and model.lookback is not None and not site.scratch:
         held = f"SELECT DISTINCT {interval} FROM {old} WHERE {quote(model.time or '')} IS NOT NULL"
         newest = session.query(f"SELECT max({interval}) FROM {old}")[0][0]
         select = within(select, interval, held, newest, model.lookback)
@@ -248,9 +258,10 @@ def ranges(model: Model, select: str, columns: Schema, site: Site) -> Landed:
     _refuse_no_time(model, sifted.rows, site)
     good = session.stage_rows(schema, f"SELECT {names(columns)} FROM {sifted.rows}") if sifted.quarantined else files
     stays = f"{interval_of(model, columns, zone, 'old')} NOT IN (SELECT day FROM {restated} WHERE day IS NOT NULL)"
+    stays = "false" if site.scratch else stays
     whole = (
         good.sql
-        if old is None
+        if old is None or site.scratch
         else f"({_kept(model, old, good.sql, stays, columns)} UNION ALL SELECT {names(columns)} FROM {good.sql})"
     )
     of_table = tuple(check for check in model.checks if not _judges_rows(check))
@@ -260,13 +271,28 @@ def ranges(model: Model, select: str, columns: Schema, site: Site) -> Landed:
         raise CheckBlockedError(model.name, verdicts)
     change = difference(session, before, schema, good, columns, key=model.key, stays=stays, anew=bool(notes))
     cleaned = Clean(good, files.rows, 0, sifted.quarantined, verdicts, sifted.bad)
-    again = f"coalesce({interval_of(model, columns, zone, 'q')} IN (SELECT day FROM {restated}), true)"
+    no_day = "true" if site.days is None else "false"  # rows without a time are of no day that is backfilled
+    again = f"coalesce({interval_of(model, columns, zone, 'q')} IN (SELECT day FROM {restated}), {no_day})"
     waits = site.state.tables.get(physical(model.name.quarantine, site.context.environment))
     has_time = waits is not None and any(column.name == model.time for column in waits.schema.public)
-    waiting = quarantine_change(model, sifted.bad, columns, site, judged=again if has_time else "true")
+    waiting = quarantine_change(
+        model, sifted.bad, columns, site, judged=again if has_time and not site.scratch else "true"
+    )
     result = landed(cleaned, change, waiting, before, site, notes)
     session.query(f"DROP TABLE {restated}")
-    return replace(result, is_partial=model.lookback is not None and old is not None)
+    partly = model.lookback is not None and old is not None and not site.scratch
+    return replace(result, is_partial=partly or site.days is not None)
+
+
+def _refuse_new_table(model: Model, days: Days, notes: tuple[str, ...]) -> None:
+    """Refuse to let a table begin anew with some days only."""
+    if notes:
+        raise BuildError(
+            f"The columns of {model.name} cannot become those that its query yields now, so {days} cannot be "
+            "backfilled into it.",
+            hint=f"Compute the whole table first: metalayer run --full-refresh -s {model.name}",
+            location=model.location,
+        )
 
 
 def _kept(model: Model, old: str, new: str, stays: str, columns: Schema) -> str:

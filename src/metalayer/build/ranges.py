@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from metalayer.build.history import time_of
+from metalayer.core.interval import Days
 from metalayer.core.model import Model
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import Scalar, Schema
@@ -27,6 +28,26 @@ def interval_of(model: Model, columns: Schema, timezone: str, row: str = "") -> 
     if isinstance(type_, Scalar) and type_.name == "timestamptz":
         value = f"{value} AT TIME ZONE {literal(timezone)}"
     return f"CAST({value} AS DATE)"
+
+
+def of_days(model: Model, select: str, columns: Schema, timezone: str, days: Days) -> str:
+    """Return the query's rows of some days; rows that have no time are of none.
+
+    The bare time column is bounded as well, so that files and row groups of other days need not be read; a moment by a
+    day more on both sides, since no timezone is further from UTC.
+    """
+    time = quote(time_of(model, columns))
+    (type_,) = [column.type for column in columns if column.name == model.time]
+    if isinstance(type_, Scalar) and type_.name == "timestamptz":
+        first, after = days.first - timedelta(days=1), days.last + timedelta(days=2)
+        bounds = [f"TIMESTAMPTZ {literal(f'{day.isoformat()} 00:00:00+00')}" for day in (first, after)]
+    else:
+        bounds = [f"DATE {literal(day.isoformat())}" for day in (days.first, days.last + timedelta(days=1))]
+    interval = interval_of(model, columns, timezone)
+    return (
+        f"SELECT * FROM ({select}) WHERE {time} >= {bounds[0]} AND {time} < {bounds[1]} "
+        f"AND {interval} BETWEEN DATE {literal(days.first.isoformat())} AND DATE {literal(days.last.isoformat())}"
+    )
 
 
 def open_since(newest: date, lookback: timedelta) -> date:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 from metalayer.build.flow import flow_account
 from metalayer.build.kinds import Landed, Site, land, published_columns
 from metalayer.build.python import call
+from metalayer.build.ranges import interval_of, of_days
 from metalayer.core.errors import BuildError, did_you_mean
 from metalayer.core.failpoints import Failpoint, reach
+from metalayer.core.interval import Days
 from metalayer.core.lineage import Lineage
 from metalayer.core.model import Ingest, Kind, Model, PythonQuery, SqlQuery
-from metalayer.core.names import TableName, quote
+from metalayer.core.names import TableName, physical, quote
 from metalayer.core.project import Project
 from metalayer.core.run import FlowAccount
 from metalayer.core.schema import PROVENANCE, Column, Schema
@@ -143,3 +146,24 @@ def lineages(project: Project, columns: Mapping[TableName, Schema]) -> dict[Tabl
             yielded = () if lineage is None else tuple(Column(column.name, None) for column in lineage.columns)
             known[name] = yielded or (*model.columns, *(PROVENANCE if model.is_source else ()))
     return found
+
+
+def rows_by_day(model: Model, site: Site, days: Days) -> Mapping[date, tuple[int, int]]:
+    """Return for each day among some the rows that a model's query yields of it now, and those that its table holds.
+
+    Nothing is written.
+    """
+    zone = site.relations.project.timezone
+    select, _ = _query(model, site)
+    columns = enforced(model, site.session.describe(select))
+    table = physical(model.name, site.context.environment)
+    stored = site.state.tables.get(table)
+    sides = [(select, columns)]
+    if stored is not None and any(column.name == model.time for column in stored.schema.public):
+        sides.append((f"SELECT * FROM {site.session.relation_sql(table)}", stored.schema.public))
+    found: dict[date, list[int]] = {}
+    for side, (rows, schema) in enumerate(sides):
+        text, day = of_days(model, rows, schema, zone, days), interval_of(model, schema, zone)
+        for key, count in site.session.query(f"SELECT {day}, count(*) FROM ({text}) GROUP BY 1"):
+            found.setdefault(key, [0, 0])[side] = int(str(count))
+    return {day: (yielded, held) for day, (yielded, held) in sorted(found.items())}

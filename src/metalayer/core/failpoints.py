@@ -27,6 +27,7 @@ class Failpoint(StrEnum):
     COMMIT_AFTER_COMMIT = "commit.after_commit"
     RUN_BEFORE_PUBLISH = "run.before_publish"
     RUN_BEFORE_FINISH = "run.before_finish"
+    BACKFILL_AFTER_INTERVAL = "backfill.after_interval"
     MAINTAIN_AFTER_STAGE = "maintain.after_stage"
     MAINTAIN_BEFORE_REMOVE = "maintain.before_remove"
 

@@ -196,7 +196,8 @@ def _publish_once(
     """Plan over the newest snapshot, stage and commit."""
     state = shop.lake.state()
     known = shop.known(state)
-    again = plan(shop.project, known, chosen, refresh=refresh)
+    restate = frozenset[TableName]() if shop.restate is None else shop.restate.tables
+    again = plan(shop.project, known, chosen, refresh=refresh, restate=restate)
     staged = _Publication(shop, state, known, broken)
     try:
         results = tuple(staged.stage(task) for task in again.tasks if task.kind is TaskKind.BUILD)
@@ -232,7 +233,7 @@ class _Publication:
         if self._site is None:
             self._session = self.shop.lake.session(self.state.snapshot)
             relations = self.shop.relations(self.state, self._session)
-            self._site = Site(self._session, self.state, relations, self.shop.context)
+            self._site = Site(self._session, self.state, relations, self.shop.context, scratch=self.shop.scratch)
         return self._site
 
     def stage(self, task: Task) -> TaskResult:
@@ -253,7 +254,7 @@ class _Publication:
             return TaskResult(task, State.DONE, 0.0, notes=("its inputs did not change",))
         self.shop.context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
         try:
-            built = transform(model, self.site)
+            built = transform(model, self._site_of(model))
         except MetaLayerError as error:
             if error.transient:
                 raise
@@ -276,6 +277,13 @@ class _Publication:
             verdicts=built.landed.verdicts,
             notes=built.landed.notes,
         )
+
+    def _site_of(self, model: Model) -> Site:
+        """Return where a model lands: of a table that is restated, with the days that are computed."""
+        restate = self.shop.restate
+        if restate is None or model.name not in restate.tables:
+            return self.site
+        return replace(self.site, days=restate.days)
 
     def _learn(self, built: Built) -> None:
         """Let the models downstream see the columns that were staged."""
@@ -333,6 +341,10 @@ class _Publication:
             model = self.shop.project.models[table]
             last = self.known.published.get(table)
             built = self.built.get(table)
+            if built is not None and built.landed.account is not None:
+                facts.record_account(connection, table, built.landed.account, run_id=run_id, snapshot=snapshot)
+            if self.shop.restate is not None and table in self.shop.restate.tables:
+                continue  # some of its days are new; what the others were made from stays what is known of it
             positions = {}
             for name in reads(self.shop.project, model):
                 stored = tables.get(physical(name, self.shop.context.environment))
@@ -351,8 +363,6 @@ class _Publication:
                 positions=positions,
                 expected=None if last is None else last.snapshot,
             )
-            if built is not None and built.landed.account is not None:
-                facts.record_account(connection, table, built.landed.account, run_id=run_id, snapshot=snapshot)
             if built is not None and built.lineage is not None:
                 facts.record_lineage(
                     connection, table, meaning=model.meaning, edges=built.lineage.as_json(), snapshot=snapshot
@@ -361,3 +371,5 @@ class _Publication:
             facts.record_verdicts(connection, table, verdicts, run_id=run_id, snapshot=snapshot, at=now)
         for result in results:
             facts.record_task(connection, run_id, replace(result, snapshot=snapshot))
+        if self.shop.restate is not None:
+            self.shop.restate.record(connection, run_id, snapshot, results)

@@ -43,10 +43,17 @@ def reads(project: Project, model: Model) -> frozenset[TableName]:
     return frozenset(found)
 
 
-def plan(project: Project, known: Known, chosen: frozenset[TableName], *, refresh: bool = False) -> Plan:
+def plan(
+    project: Project,
+    known: Known,
+    chosen: frozenset[TableName],
+    *,
+    refresh: bool = False,
+    restate: frozenset[TableName] = frozenset(),
+) -> Plan:
     """Return what is to be done to bring the chosen tables to what the project declares.
 
-    ``refresh`` computes every chosen model again, whatever is known.
+    ``refresh`` computes every chosen model again, whatever is known; ``restate`` those that it names.
     """
     tasks: list[Task] = []
     unchanged: dict[TableName, str] = {}
@@ -54,7 +61,8 @@ def plan(project: Project, known: Known, chosen: frozenset[TableName], *, refres
     for table, model in project.models.items():
         if table not in chosen:
             continue
-        task = _ingest(table, known) if model.is_source else _build(project, model, known, working, refresh=refresh)
+        again = refresh or table in restate
+        task = _ingest(table, known) if model.is_source else _build(project, model, known, working, refresh=again)
         if isinstance(task, Task):
             tasks.append(task)
             working.add(table)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metalayer.build.context import RunContext
+from metalayer.core.interval import Days
 from metalayer.core.model import Model
+from metalayer.core.names import TableName
 from metalayer.core.project import Project
 from metalayer.core.run import Plan, State, TaskResult
 from metalayer.core.source import Source
@@ -18,7 +20,20 @@ from metalayer.orchestration.plan import Known
 
 if TYPE_CHECKING:
     from metalayer.lake import Lake, LakeState, Session
+    from metalayer.metastore.facts import Connection
     from metalayer.metastore.postgres import Metastore
+
+
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """Days that a publication computes again of some tables, whatever is known of them.
+
+    ``record`` is called in the publication's transaction, with the run, its snapshot and what became of each table.
+    """
+
+    days: Days
+    tables: frozenset[TableName]
+    record: Callable[[Connection, str, int, tuple[TaskResult, ...]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,7 @@ class Shop:
     """What an execution works with; the workspace puts it together.
 
     ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
+    ``scratch`` lets tables hold just what their queries yield now, also where their kind would keep older rows.
     """
 
     project: Project
@@ -37,6 +53,8 @@ class Shop:
     known: Callable[[LakeState], Known]
     publisher: Callable[[], AbstractContextManager[None]]
     pause: Callable[[float], None] = time.sleep
+    scratch: bool = False
+    restate: Restatement | None = None
 
 
 @dataclass(frozen=True, slots=True)

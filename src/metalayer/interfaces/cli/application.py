@@ -17,6 +17,7 @@ VERBS = {
     "validate": "validate",
     "plan": "plan",
     "run": "run",
+    "backfill": "backfill",
     "test": "test",
     "query": "query",
     "render": "render",

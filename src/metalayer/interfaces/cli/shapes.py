@@ -242,6 +242,35 @@ SHAPES: Mapping[str, Shape] = {
         unchanged=_UNCHANGED,
     ),
     "run": _RUN,
+    "backfill": _object(
+        "exit code 0 where every interval is done, else 1; of a dry run only tables and intervals",
+        backfill=_maybe(_text("its id; null of a dry run")),
+        tables=_list(_TABLE, "the tables of ranges that are computed again"),
+        first=_text("the first day"),
+        last=_text("the last day"),
+        state=_maybe(_one_of(State)),
+        intervals=_list(
+            _object(
+                "what was worked on now, in order",
+                first=_text("the first day"),
+                last=_text("the last day"),
+                state=_maybe(_one_of(State)),
+                run=_maybe(_text("the run that published it")),
+                snapshot=_maybe(_count("the commit; null where nothing changed")),
+                published=_maybe(_count("rows that were written")),
+                removed=_maybe(_count("rows that left")),
+                failure=_maybe(_text("why it failed")),
+                estimates=_list(
+                    _object(
+                        "of a dry run",
+                        table=_TABLE,
+                        yielded=_count("rows that the query yields of these days"),
+                        held=_count("rows that the table holds of these days"),
+                    )
+                ),
+            )
+        ),
+    ),
     "test": _object(
         "exit code 0 where all pass, else 1",
         passed=_count("tests that passed"),
