@@ -8,15 +8,16 @@ read the result and compares.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from metalayer.core.errors import AccessError, UsageError, did_you_mean
+from metalayer.core.errors import AccessError, did_you_mean
 from metalayer.core.names import Layer, TableName
 from metalayer.core.sql.parse import Statement, parse_statement, position, start_of
 from metalayer.governance.dialect import GUARDED
@@ -161,24 +162,23 @@ _WHY: Final[Mapping[str, tuple[str, str]]] = {
 _ONE_QUERY = "Write one SELECT over the project's tables; tables are named layer.table."
 
 
-def check(text: str, known: Collection[TableName], limits: Limits = _LIMITS) -> Checked:
-    """Return the query to run if the text is one that may be asked.
+@functools.lru_cache(maxsize=1024)  # dashboards ask the same again and again; the answer depends on the text alone
+def check(text: str, limits: Limits = _LIMITS) -> Checked:
+    """Return the query to run if the text is one that may be asked. Whether its tables exist is not asked here.
 
     Args:
         text: what somebody wrote.
-        known: the tables and companions that the project declares.
         limits: how large it may be.
 
     Raises:
         SqlSyntaxError: it is not one SELECT.
-        UsageError: it names a table that the project does not declare.
         AccessError: it holds something that no query may hold.
     """
     _refuse_size(text, limits)
     statement = parse_statement(text, GUARDED)
     _refuse_depth(statement, limits)
     try:
-        guard = _Guard(statement, frozenset(known), limits)
+        guard = _Guard(statement, limits)
         guard.walk()
         sql = statement.tree.sql(dialect=GUARDED, identify=True, comments=False, normalize_functions=False)
     except (RecursionError, SqlglotError, ValueError, TypeError, AttributeError, LookupError) as error:
@@ -226,9 +226,8 @@ def _refuse_depth(statement: Statement, limits: Limits) -> None:
 class _Guard:
     """One walk over one tree. The tree is its own: names are put in their plain form as they are met."""
 
-    def __init__(self, statement: Statement, known: frozenset[TableName], limits: Limits) -> None:
+    def __init__(self, statement: Statement, limits: Limits) -> None:
         self.statement = statement
-        self.known = known
         self.limits = limits
         self.tables: set[TableName] = set()
         self.functions: set[str] = set()
@@ -260,6 +259,8 @@ class _Guard:
             if type(cte) is not exp.CTE or not isinstance(cte.args.get("alias"), exp.TableAlias):
                 raise self._refusal(cte, "WITH holds something else than a query.", _ONE_QUERY)
             name = cte.alias.lower()
+            if name.startswith(_SYSTEM):
+                raise self._refusal(cte, f"'{name[:60]}' is a name of the engine's own.", "Use another name.")
             stack.append((cte, visible | {name} if with_.recursive else visible))
             visible |= {name}
         return visible
@@ -308,8 +309,6 @@ class _Guard:
         name = node.this
         if not isinstance(name, str) or not name or len(name) > 250:
             raise self._refusal(node, "A name is empty or too long.", "Write a name of 1 to 250 characters.")
-        if name.lower().startswith(_SYSTEM):
-            raise self._refusal(node, f"'{name[:60]}' is a name of the engine's own.", "Use another name.")
         node.set("quoted", True)
 
     def _literal(self, node: exp.Literal) -> None:
@@ -337,15 +336,13 @@ class _Guard:
             raise self._refusal(
                 node,
                 f"The query reads '{node.name[:60]}', which is not a table of the project.",
-                _meant(node.name, self.known),
+                "Write layer.table, for example silver.orders.",
             )
         if layer not in _LAYERS:
             raise self._refusal(
                 node, f"'{layer[:60]}' is not a layer.", "Write layer.table; the layers are bronze, silver and gold."
             )
         table = TableName(Layer(layer), name)
-        if table not in self.known:
-            raise self._unknown_table(node, table)
         node.this.set("this", name)
         node.args["db"].set("this", layer)
         self.tables.add(table)
@@ -403,12 +400,6 @@ class _Guard:
         if text not in self.parameters:
             self.parameters.append(text)
 
-    def _unknown_table(self, node: exp.Expr, table: TableName) -> UsageError:
-        near = did_you_mean(str(table), [str(name) for name in self.known])
-        return UsageError(
-            f"There is no table '{table}'{self._place(node)}.", hint=f"{near}`metalayer catalog list` shows the tables."
-        )
-
     def _unknown(self, node: exp.Expr) -> AccessError:
         kind = type(node).__name__
         message, hint = _WHY.get(kind, (f"{kind.upper()} cannot be used here.", "Leave it out, or write it plainly."))
@@ -433,8 +424,3 @@ def _first(value: object) -> exp.Expr | None:
 def _expressions(value: object) -> Iterator[exp.Expr]:
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, exp.Expr))
-
-
-def _meant(name: str, known: frozenset[TableName]) -> str:
-    near = sorted(str(table) for table in known if table.name == name.lower())
-    return f"Write the layer too: {near[0]}." if near else "Write layer.table, for example silver.orders."
