@@ -9,7 +9,9 @@ The tree::
     │   └── SourceUnavailableError      it may answer later (transient)
     ├── LakeError                   rows cannot be staged, committed or read
     │   ├── ConflictError               somebody committed first (transient: recompute and try again)
-    │   └── ShortageError               the machine lacks memory, disk or open files for the work
+    │   ├── ShortageError               the machine lacks memory, disk or open files for the work
+    │   ├── QueryError                  a person's query does not fit the tables that it reads
+    │   └── LimitError                  a person's query takes more than it may
     ├── MetastoreError              PostgreSQL refuses or is not usable
     │   └── MetastoreUnavailableError   it cannot be reached now (transient)
     ├── BuildError                  a model's rows cannot be made, or a check blocks them
@@ -131,6 +133,14 @@ class ConflictError(LakeError):
 
 class ShortageError(LakeError):
     """The machine lacks memory, disk or open files for the work; it says nothing about what was worked on."""
+
+
+class QueryError(LakeError):
+    """A person's query does not fit the tables it reads. It says nothing that was not in the query itself."""
+
+
+class LimitError(LakeError):
+    """A person's query takes more time, memory or rows than it may, or was cancelled."""
 
 
 class MetastoreError(MetaLayerError):

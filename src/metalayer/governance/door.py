@@ -8,9 +8,8 @@ reaches an engine that could reach anything else. Here the three are put togethe
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
@@ -142,7 +141,6 @@ class Door:
         """Make a door; its processes start with the first question, or with `warm`."""
         self.workers = workers if workers is not None else Workers()
         self.answers = answers if answers is not None else Answers()
-        self._lock = threading.Lock()
 
     def warm(self) -> None:
         """Have a process ready before the first question comes."""
@@ -235,12 +233,3 @@ def _frozen(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     return type(value), value
-
-
-def stricter(limits: WorkerLimits, *, seconds: float | None = None, rows: int | None = None) -> WorkerLimits:
-    """Return limits that are no wider than the given ones."""
-    return replace(
-        limits,
-        seconds=limits.seconds if seconds is None else min(limits.seconds, seconds),
-        rows=limits.rows if rows is None else min(limits.rows, rows),
-    )

@@ -72,7 +72,9 @@ regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_s
 stddev_pop stddev_samp string_agg sum sumkahan var_pop var_samp variance wavg weighted_avg
 """
 
-_WINDOWS = "cume_dist dense_rank fill first_value lag last_value lead nth_value ntile percent_rank rank rank_dense row_number"
+_WINDOWS = (
+    "cume_dist dense_rank fill first_value lag last_value lead nth_value ntile percent_rank rank rank_dense row_number"
+)
 
 SCALARS: Final = frozenset(f"{_NUMBERS}{_TEXT}{_TIME}{_NESTED}{_JSON}{_CHOICE}".split())
 AGGREGATES: Final = frozenset(_AGGREGATES.split())
@@ -84,8 +86,9 @@ FUNCTIONS: Final = SCALARS | AGGREGATES | WINDOWS
 TABLE_FUNCTIONS: Final = frozenset({"generate_series", "range", "unnest"})
 """What may stand in FROM with arguments: they make rows from their arguments alone."""
 
-VOLATILE: Final = frozenset(
-    """random uuid gen_random_uuid now today current_date current_localtime current_localtimestamp current_timestamp
-    get_current_time get_current_timestamp transaction_timestamp age""".split()
-)
+_CHANGING = """
+random uuid gen_random_uuid now today current_date current_localtime current_localtimestamp current_timestamp
+    get_current_time get_current_timestamp transaction_timestamp age
+"""
+VOLATILE: Final = frozenset(_CHANGING.split())
 """Functions whose value is another one later: the answer to a query with one is not kept."""

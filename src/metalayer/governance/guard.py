@@ -66,6 +66,11 @@ class Checked:
 
 _LIMITS: Final = Limits()
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _PLAIN = """
 Add Alias All And Any Array AtTimeZone Between BitwiseAnd BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift
 BitwiseXor Boolean Bracket CTE Case Cast Coalesce Column Comprehension Cube CurrentDate CurrentTime CurrentTimestamp
@@ -73,50 +78,50 @@ DPipe DataTypeParam Distinct Div EQ Escape Except Exists Extract Fetch Filter Fr
 Having ILike If IgnoreNulls In IntDiv Intersect Interval Is JSONExtract JSONExtractScalar Join LT LTE Lambda Lateral
 Like Limit LimitOptions Localtime Localtimestamp Map Mod NEQ Neg Not Null NullSafeEQ NullSafeNEQ Offset Or Order Ordered
 Paren Pow PropertyEQ Qualify RespectNulls Rollup Select SimilarTo Slice Star StrPosition Struct Sub Subquery Substring
-ToMap Trim TryCast Tuple Union Unnest Values Where Window WindowSpec With WithinGroup
+TableAlias ToMap Trim TryCast Tuple Union Unnest Values Var Where Window WindowSpec With WithinGroup
 """
 
-NODES: Final[frozenset[type[exp.Expr]]] = frozenset(getattr(exp, name) for name in _PLAIN.split())
+NODES: Final[frozenset[type[exp.Expr]]] = frozenset(getattr(exp, name) for name in _words(_PLAIN))
 """Kinds of nodes that may stand anywhere; those with a look of their own are in `_Guard._look`."""
 
 _ARGUMENTS: Final[Mapping[type[exp.Expr], frozenset[str]]] = {
-    exp.Select: frozenset(
-        "with_ expressions from_ joins laterals where group having windows qualify distinct order limit offset".split()
+    exp.Select: _words(
+        "with_ expressions from_ joins laterals where group having windows qualify distinct order limit offset"
     ),
-    exp.Union: frozenset("with_ this expression distinct by_name order limit offset".split()),
-    exp.Except: frozenset("with_ this expression distinct by_name order limit offset".split()),
-    exp.Intersect: frozenset("with_ this expression distinct by_name order limit offset".split()),
-    exp.Subquery: frozenset("with_ this alias order limit offset joins".split()),
-    exp.Table: frozenset("this db alias joins laterals".split()),
-    exp.Values: frozenset("expressions alias".split()),
-    exp.Unnest: frozenset("expressions alias offset".split()),
-    exp.Lateral: frozenset("this alias cross_apply".split()),
-    exp.Join: frozenset("this on using kind side method".split()),
-    exp.CTE: frozenset("this alias materialized".split()),
-    exp.With: frozenset("expressions recursive".split()),
-    exp.TableAlias: frozenset("this columns".split()),
-    exp.Star: frozenset("except_ replace rename".split()),
-    exp.Window: frozenset("this alias partition_by order spec over".split()),
-    exp.WindowSpec: frozenset("kind start start_side end end_side exclude".split()),
-    exp.Column: frozenset("this table db catalog".split()),
-    exp.Ordered: frozenset("this desc nulls_first".split()),
-    exp.Group: frozenset("expressions all grouping_sets cube rollup".split()),
-    exp.Cast: frozenset("this to safe".split()),
-    exp.TryCast: frozenset("this to safe requires_string".split()),
-    exp.Trim: frozenset("this expression position".split()),
-    exp.Interval: frozenset("this unit".split()),
-    exp.Limit: frozenset("expression offset limit_options".split()),
-    exp.Fetch: frozenset("direction count limit_options".split()),
-    exp.LimitOptions: frozenset("percent rows".split()),
+    exp.Union: _words("with_ this expression distinct by_name order limit offset"),
+    exp.Except: _words("with_ this expression distinct by_name order limit offset"),
+    exp.Intersect: _words("with_ this expression distinct by_name order limit offset"),
+    exp.Subquery: _words("with_ this alias order limit offset joins"),
+    exp.Table: _words("this db alias joins laterals"),
+    exp.Values: _words("expressions alias"),
+    exp.Unnest: _words("expressions alias offset"),
+    exp.Lateral: _words("this alias cross_apply"),
+    exp.Join: _words("this on using kind side method"),
+    exp.CTE: _words("this alias materialized"),
+    exp.With: _words("expressions recursive"),
+    exp.TableAlias: _words("this columns"),
+    exp.Star: _words("except_ replace rename"),
+    exp.Window: _words("this alias partition_by order spec over"),
+    exp.WindowSpec: _words("kind start start_side end end_side exclude"),
+    exp.Column: _words("this table db catalog"),
+    exp.Ordered: _words("this desc nulls_first"),
+    exp.Group: _words("expressions all grouping_sets cube rollup"),
+    exp.Cast: _words("this to safe"),
+    exp.TryCast: _words("this to safe requires_string"),
+    exp.Trim: _words("this expression position"),
+    exp.Interval: _words("this unit"),
+    exp.Limit: _words("expression offset limit_options"),
+    exp.Fetch: _words("direction count limit_options"),
+    exp.LimitOptions: _words("percent rows"),
 }
 """What a node of a kind that could hold more than an expression may hold."""
 
 _TYPES = """
-bigint bigdecimal timestampntz binary bit boolean char date datetime decimal double float int int128 interval json list map nchar
-null nvarchar object smallint struct text time timestamp timestamptz timestamp_ns timestamp_ms timestamp_s timetz
-timestampltz tinyint ubigint uint uint128 usmallint utinyint uuid varbinary varchar array
+ bigint bigdecimal timestampntz binary bit boolean char date datetime decimal double float int int128 interval json
+list map nchar null nvarchar object smallint struct text time timestamp timestamptz timestamp_ns timestamp_ms
+timestamp_s timetz timestampltz tinyint ubigint uint uint128 usmallint utinyint uuid varbinary varchar array
 """
-TYPES: Final = frozenset(_TYPES.split())
+TYPES: Final = _words(_TYPES)
 """Types that may be cast to, as SQLGlot calls them (lower case)."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_ ]{0,40}\Z")
@@ -268,39 +273,36 @@ class _Guard:
     def _look(self, node: exp.Expr, visible: frozenset[str]) -> None:
         kind = type(node)
         match node:
+            case exp.Table():
+                self._table(node, visible)
             case exp.Identifier():
                 self._name(node)
             case exp.Literal():
                 self._literal(node)
-            case exp.Table():
-                self._table(node, visible)
             case exp.Anonymous():
                 self._call(node)
             case exp.DataType():
                 self._type(node)
             case exp.Placeholder():
                 self._parameter(node)
-            case exp.Var():
-                self._words(node)
-            case exp.TableAlias():
-                self._words(node)
             case exp.Dot():
                 self._field(node)
-            case _ if kind in NODES:
-                self._words(node)
-                if kind in _NAMED:
-                    self.functions.add(_NAMED[kind])
-                self.is_volatile |= kind in _VOLATILE_NODES
             case _:
-                raise self._unknown(node)
+                self._plain(node)
         allowed = _ARGUMENTS.get(kind)
         if allowed is not None:
             for key, value in node.args.items():
                 if key not in allowed and value not in (None, False, [], ()):
                     raise self._unknown(value if isinstance(value, exp.Expr) else _first(value) or node)
 
-    def _words(self, node: exp.Expr) -> None:
-        """Let bare words pass that could be nothing but keywords."""
+    def _plain(self, node: exp.Expr) -> None:
+        """Let a node pass that is on the list, and bare words in it that could be nothing but keywords."""
+        kind = type(node)
+        if kind not in NODES:
+            raise self._unknown(node)
+        if kind in _NAMED:
+            self.functions.add(_NAMED[kind])
+        self.is_volatile |= kind in _VOLATILE_NODES
         for value in node.args.values():
             if isinstance(value, str) and not _WORD.match(value):
                 raise self._unknown(node)

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metalayer.core.errors import LakeError
 from metalayer.core.names import TableName
-
-
-class LimitError(LakeError):
-    """A query took more time, memory or rows than its reader may take."""
-
-
-class QueryError(LakeError):
-    """A query does not fit what it reads. Says nothing that was not in the query itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,38 +34,54 @@ class Expected:
     parameters: int = 0
 
 
-_EXPRESSIONS: Final = frozenset(
-    """BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA OPERATOR PARAMETER STAR SUBQUERY
-    WINDOW""".split()
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_EXPRESSIONS: Final = _words(
+    """
+    BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA OPERATOR PARAMETER STAR SUBQUERY
+    WINDOW
+    """
 )
-_OPERATORS: Final = frozenset(
-    """ARRAY_CONSTRUCTOR ARRAY_EXTRACT ARRAY_SLICE COMPARE_IN COMPARE_NOT_IN GROUPING_FUNCTION OPERATOR_COALESCE
-    OPERATOR_IS_NOT_NULL OPERATOR_IS_NULL OPERATOR_NOT OPERATOR_NULLIF STRUCT_EXTRACT""".split()
+_OPERATORS: Final = _words(
+    """
+    ARRAY_CONSTRUCTOR ARRAY_EXTRACT ARRAY_SLICE COMPARE_IN COMPARE_NOT_IN GROUPING_FUNCTION OPERATOR_COALESCE
+    OPERATOR_IS_NOT_NULL OPERATOR_IS_NULL OPERATOR_NOT OPERATOR_NULLIF STRUCT_EXTRACT
+    """
 )
-_NODES: Final = frozenset(
-    """ASCENDING BASE_TABLE CTE_NODE DECIMAL_TYPE_INFO DESCENDING DISTINCT_MODIFIER EMPTY EXPRESSION_LIST JOIN
+_NODES: Final = _words(
+    """
+    ASCENDING BASE_TABLE CTE_NODE DECIMAL_TYPE_INFO DESCENDING DISTINCT_MODIFIER EMPTY EXPRESSION_LIST JOIN
     LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER LIST_TYPE_INFO ORDER_DEFAULT ORDER_MODIFIER RECURSIVE_CTE_NODE SELECT_NODE
-    SET_OPERATION_NODE STRUCT_TYPE_INFO SUBQUERY TABLE_FUNCTION ARRAY_TYPE_INFO""".split()
+    SET_OPERATION_NODE STRUCT_TYPE_INFO SUBQUERY TABLE_FUNCTION ARRAY_TYPE_INFO
+    """
 )
-_SIGNS: Final = frozenset(
-    "+ - * / // % ** ^ || & | ~ << >> @ ~~ !~~ ~~* !~~* ~~~ ^@ -> ->> && <@ @> ! <-> <=>".split()
-)
-_SUGAR: Final = frozenset(
-    """array_extract array_slice count_star date_part error_free like_escape not_like_escape ilike_escape
+_SIGNS: Final = _words("+ - * / // % ** ^ || & | ~ << >> @ ~~ !~~ ~~* !~~* ~~~ ^@ -> ->> && <@ @> ! <-> <=>")
+_SUGAR: Final = _words(
+    """
+    array_extract array_slice count_star date_part like_escape not_like_escape ilike_escape
     not_ilike_escape list_apply list_filter list_value map power regexp_full_match row struct_extract struct_pack
-    timezone to_centuries to_days to_decades to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months
-    to_quarters to_seconds to_weeks to_years trunc unnest array_agg list_sort trim ltrim rtrim substring strpos quantile_cont quantile_disc""".split()
+    timezone to_centuries to_days to_decades to_hours to_microseconds to_millennia to_milliseconds to_minutes
+    to_months to_quarters to_seconds to_weeks to_years trunc unnest array_agg list_sort trim ltrim rtrim substring
+    strpos quantile_cont quantile_disc
+    """
 )
 """Functions that the engine's parser makes out of signs and words."""
 
 _TABLE_FUNCTIONS: Final = frozenset({"generate_series", "range", "unnest"})
 
-_TYPES: Final = frozenset(
-    """ARRAY BIGINT BLOB BOOLEAN CHAR DATE DECIMAL DOUBLE FLOAT HUGEINT INTEGER INTERVAL JSON LIST MAP NULL SMALLINT
-    SQLNULL STRUCT TIME TIMESTAMP TIMESTAMP_MS TIMESTAMP_NS TIMESTAMP_S TIMESTAMP_SEC TIME_TZ TINYINT UBIGINT UHUGEINT
-    UINTEGER USMALLINT UTINYINT UUID VARCHAR TIMESTAMP_TZ""".split()
-    + ["TIMESTAMP WITH TIME ZONE", "TIME WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE"]
-)
+_TYPES: Final = _words(
+    """
+    ARRAY BIGINT BLOB BOOLEAN CHAR DATE DECIMAL DOUBLE FLOAT HUGEINT INTEGER INTERVAL JSON LIST MAP NULL SMALLINT
+    SQLNULL STRUCT TIME TIMESTAMP TIMESTAMP_MS TIMESTAMP_NS TIMESTAMP_S TIMESTAMP_SEC TIME_TZ TINYINT UBIGINT
+    UHUGEINT UINTEGER USMALLINT UTINYINT UUID VARCHAR TIMESTAMP_TZ
+    """
+) | {
+    "TIMESTAMP WITH TIME ZONE",
+    "TIME WITH TIME ZONE",
+    "TIMESTAMP WITHOUT TIME ZONE",
+}
 
 _DEEPEST = 400
 

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
@@ -140,14 +141,14 @@ def _wall_in(job: Mapping[str, Any], *, network_left: bool) -> tuple[str, ...]:
 
 def _threads() -> int:
     try:
-        return len(os.listdir("/proc/self/task"))
+        return len(list(Path("/proc/self/task").iterdir()))
     except OSError:
         return 1
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, job: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
     parameters = job["parameters"]
-    connection.execute(job["sql"], parameters if parameters else None)
+    connection.execute(job["sql"], parameters or None)
     described = connection.description or []
     names = [column[0] for column in described]
     types = column_schema(names, [column[1] for column in described])

@@ -19,11 +19,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from metalayer.core.errors import AccessError, LakeError, MetaLayerError, UsageError
+from metalayer.core.errors import AccessError, LakeError, LimitError, MetaLayerError, QueryError, UsageError
 from metalayer.lake import frames
-from metalayer.lake.jobs import Answer, Job, LimitError, QueryError, WorkerLimits
+from metalayer.lake.jobs import Answer, Job, WorkerLimits
 
 _BOOT: Final = (
     "import json, sys; sys.path += json.loads(sys.argv[2]); "
@@ -74,7 +75,7 @@ class _Nursery:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        paths = json.dumps([path for path in sys.path if os.path.isabs(path)])
+        paths = json.dumps([path for path in sys.path if Path(path).is_absolute()])
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter and a text of our own
                 [sys.executable, "-I", "-c", _BOOT, str(theirs.fileno()), paths],
@@ -140,12 +141,11 @@ def _no_process() -> LakeError:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Turn:
     """Somebody who waits for a place."""
 
     user: str
-    is_let_in: bool = False
 
 
 @dataclass(slots=True)
@@ -299,15 +299,15 @@ class Workers:
                     f"{self._most_waiting} queries of '{user}' wait already.", hint="Wait for their answers."
                 )
             self._queue.waiting.append(turn)
+            is_let_in = False
             try:
-                while not self._let_in(turn):
-                    if not self._changed.wait(max(ends - time.monotonic(), 0)) and time.monotonic() >= ends:
-                        raise _too_long(limits, waited=True)
-            except BaseException:
-                if turn in self._queue.waiting:
+                is_let_in = self._changed.wait_for(lambda: self._let_in(turn), max(ends - time.monotonic(), 0))
+            finally:
+                if not is_let_in:
                     self._queue.waiting.remove(turn)
-                self._changed.notify_all()
-                raise
+                    self._changed.notify_all()
+            if not is_let_in:
+                raise _too_long(limits, waited=True)
             self._queue.running[user] += 1
             self._changed.notify_all()
         try:
