@@ -106,7 +106,10 @@ POLICIES = Policies(
     ),
     rows=(
         RowFilter(
-            "country", TableMatch(tables=("silver.customers", "gold.people")), "country <> 'US'", unless=Whom(roles=("keeper",))
+            "country",
+            TableMatch(tables=("silver.customers", "gold.people")),
+            "country <> 'US'",
+            unless=Whom(roles=("keeper",)),
         ),
     ),
 )
