@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from metalayer.build.context import RunContext, new_id
 from metalayer.catalog.moments import Moment, snapshot_of
-from metalayer.core.errors import MetaLayerError, UsageError
+from metalayer.core.errors import MetaLayerError, UsageError, did_you_mean
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.interval import Days, Estimate
 from metalayer.core.model import Ingest, Model
@@ -34,10 +34,12 @@ from metalayer.orchestration.retry import surely
 from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
+    from metalayer.catalog.entries import Entry
+    from metalayer.catalog.glossary import Term
     from metalayer.catalog.impact import Proposal, Reach
     from metalayer.catalog.trace import Step
     from metalayer.core.draft import ModelDraft, SourceDraft
-    from metalayer.core.lineage import Graph, Point
+    from metalayer.core.lineage import Graph, Lineage, Point
     from metalayer.core.source import Source
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
@@ -74,6 +76,27 @@ class Result:
     def records(self) -> list[dict[str, object]]:
         """Return the rows as dictionaries."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What every table and column is, the words of the business, and the lineage between them."""
+
+    entries: tuple[Entry, ...]
+    terms: tuple[Term, ...]
+    graph: Graph = field(hash=False)
+
+    def entry(self, table: TableName) -> Entry:
+        """Return the entry of a table, or of the table that a companion belongs to.
+
+        Raises:
+            UsageError: the project has no such table.
+        """
+        found = next((entry for entry in self.entries if entry.table == table.owner), None)
+        if found is None:
+            near = did_you_mean(str(table), [str(entry.table) for entry in self.entries])
+            raise UsageError(f"There is no table {table}.", hint=f"{near}`metalayer catalog list` shows the tables.")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,12 +486,16 @@ class Workspace:
 
     # What is known
 
+    def _lineages(self, columns: Mapping[TableName, Schema]) -> dict[TableName, Lineage | None]:
+        from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
+
+        return lineages(self.project, columns)
+
     def graph(self) -> Graph:
         """Return the lineage of the whole project, columns included where they are known."""
-        from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
         from metalayer.core.lineage import Graph  # noqa: PLC0415
 
-        found = lineages(self.project, self._columns(self.lake.state()))
+        found = self._lineages(self._columns(self.lake.state()))
         return Graph.of(found, {name: model.inputs for name, model in self.project.models.items()})
 
     def impact(self, of: Point | Proposal) -> tuple[Reach, ...]:
@@ -511,6 +538,54 @@ class Workspace:
                 return Answer(tuple(columns), types, tuple(rows))
 
             return Traced(read_at, trace(self.project, relations.columns, table, where, ask, limit))
+
+    def catalog(self) -> Catalog:
+        """Return what every table and column is: words, owners, tags, terms, freshness and the last verdicts."""
+        from metalayer.catalog import entries as catalog  # noqa: PLC0415 - for these verbs only
+        from metalayer.catalog.glossary import terms  # noqa: PLC0415
+        from metalayer.core.lineage import Graph  # noqa: PLC0415
+        from metalayer.core.tags import follow  # noqa: PLC0415
+
+        state, connection = self.lake.state(), self.metastore.connection
+        columns = self._columns(state)
+        lineages = self._lineages(columns)
+        graph = Graph.of(lineages, {name: model.inputs for name, model in self.project.models.items()})
+        published, batches = facts.published_tables(connection), facts.last_batches(connection)
+        changed = {**batches, **{name: row.published_at for name, row in published.items()}}
+        known = catalog.Known(
+            columns,
+            {name: catalog.Standing(t.rows, t.bytes, changed.get(name)) for name, t in state.tables.items()},
+            catalog.last_verdicts(facts.last_verdicts(connection)),
+            self.quarantined(),
+            _now(),
+        )
+        declared = terms(self.project)
+        tags = follow(self.project, lineages, self.project.policies.declassified)
+        return Catalog(catalog.entries(self.project, graph, tags, declared, known), declared, graph)
+
+    def catalog_pages(self, catalog: Catalog) -> dict[str, str]:
+        """Return the catalog as pages of HTML that need no network, by file name."""
+        from metalayer.catalog.site import Look, pages  # noqa: PLC0415 - for this verb only
+        from metalayer.observability.drawing import Mark, drawing  # noqa: PLC0415
+        from metalayer.observability.style import CSS  # noqa: PLC0415
+
+        def draw(tables: Sequence[TableName], marks: Mapping[TableName, tuple[str, str]]) -> str:
+            return drawing(catalog.graph, tables, {name: Mark("", *mark) for name, mark in marks.items()})
+
+        made = f"Environment {self.settings.name}, {_now():%Y-%m-%d %H:%M} UTC, MetaLayer {_version()}"
+        return pages(self.project.name, catalog.entries, catalog.terms, Look(CSS, draw), made)
+
+    def sample(self, table: TableName, hidden: Iterable[str], limit: int = 5) -> Result:
+        """Return some rows of a table, with dots in the place of the hidden columns' values."""
+        columns = self.lake.state().tables[physical(table, self.settings.name)].schema.public
+        covered = {name.lower() for name in hidden}
+        fields = ", ".join(
+            f"CASE WHEN {quote(column.name)} IS NOT NULL THEN '•••' END AS {quote(column.name)}"
+            if column.name.lower() in covered
+            else quote(column.name)
+            for column in columns
+        )
+        return self.query(f"SELECT {fields} FROM {table.layer}.{quote(table.name)}", limit=limit)
 
     def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
         """Return the newest runs."""

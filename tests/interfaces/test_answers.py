@@ -218,6 +218,31 @@ def test_lineage_trace(ran: Metalayer) -> None:
     assert "_position" in ran("lineage", "trace", "silver.orders", "--where", "order_id = 1").out
 
 
+def test_catalog(ran: Metalayer, tmp_path: Path) -> None:
+    listed = held("catalog list", ran("catalog", "list", "-o", "json").json)
+    assert [(item["table"], item["state"]) for item in listed] == [
+        ("bronze.orders", "ok"),
+        ("silver.orders", "warned"),
+        ("gold.daily", "ok"),
+    ]
+    shown = held("catalog show", ran("catalog", "show", "silver.orders", "--sample", "1", "-o", "json").json)
+    assert (shown["quarantined"], len(shown["sample"]), shown["reads"]) == (1, 1, ["bronze.orders"])
+    assert "amount_min" in ran("catalog", "show", "silver.orders").out
+    found = held("catalog search", ran("catalog", "search", "revenue", "-o", "json").json)
+    assert found[0]["id"] == "gold.daily.revenue"
+    site = tmp_path / "site"
+    assert held("catalog site", ran("catalog", "site", str(site), "-o", "json").json)["pages"] == [
+        "bronze.orders.html",
+        "gold.daily.html",
+        "index.html",
+        "silver.orders.html",
+    ]
+    ran("catalog", "site", str(site))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").touch()
+    assert "not empty" in ran("catalog", "site", str(tmp_path / "other"), code=2).err
+
+
 def test_quarantine(project: Metalayer) -> None:
     project("run")
     assert held("quarantine list", project("quarantine", "list", "-o", "json").json) == [

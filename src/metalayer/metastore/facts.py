@@ -522,6 +522,30 @@ def verdict_rows(
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+def last_verdicts(connection: Connection) -> list[dict[str, object]]:
+    """Return what each check found when it was asked last; of a source, over all batches of that run."""
+    cursor = connection.execute(
+        """
+        WITH newest AS (
+            SELECT DISTINCT ON (table_name, check_name) table_name, check_name, run_id, rule, on_fail, judged_at
+            FROM metalayer.verdict ORDER BY table_name, check_name, judged_at DESC
+        )
+        SELECT n.table_name, n.check_name, n.rule, n.on_fail, n.judged_at, sum(v.checked)::bigint AS checked,
+               sum(v.failed)::bigint AS failed, array_agg(DISTINCT v.outcome) AS outcomes
+        FROM newest AS n JOIN metalayer.verdict AS v USING (table_name, check_name, run_id)
+        GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2
+        """
+    )
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def last_batches(connection: Connection) -> dict[TableName, datetime]:
+    """Return when each source table got rows last."""
+    rows = connection.execute("SELECT table_name, max(ingested_at) FROM metalayer.batch GROUP BY 1").fetchall()
+    return {TableName.parse(str(table)): at for table, at in rows}
+
+
 def last_event(connection: Connection, kind: EventKind) -> datetime | None:
     """Return when something of a kind happened last."""
     row = connection.execute("SELECT max(at) FROM metalayer.event WHERE kind = %s", (kind.value,)).fetchone()

@@ -120,4 +120,4 @@ def _node(table: TableName, spot: tuple[float, float], mark: Mark | None) -> str
         f'<text x="{x + 14:.1f}" y="{y + 32:.1f}" class="word">{table.layer.value}'
         f"{escape(' · ' + state) if state else ''}</text></g>"
     )
-    return box if mark is None else f'<a href="#{escape(mark.target)}">{box}</a>'
+    return box if mark is None else f'<a href="{escape(mark.target)}">{box}</a>'

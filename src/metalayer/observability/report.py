@@ -289,7 +289,7 @@ def _lineage(report: RunReport) -> str:
         tables = [table for table in tables if table in worked or table in near]
     if not tables:
         return ""
-    marks = {table: Mark(_SIGNS[item.state], item.state.value, _anchor(table)) for table, item in worked.items()}
+    marks = {table: Mark(_SIGNS[item.state], item.state.value, f"#{_anchor(table)}") for table, item in worked.items()}
     return f'<section><h2>Lineage</h2><div class="scroll">{drawing(graph, tables, marks)}</div></section>'
 
 

@@ -13,7 +13,7 @@ from metalayer.project.nodes import ListNode, MapNode, Node, plain, read_yaml
 from metalayer.project.policies import PolicyFile
 from metalayer.project.policy_shapes import PoliciesShape
 from metalayer.project.reading import ShapeReader
-from metalayer.project.shapes import AlertShape, MetricsShape, TestShape
+from metalayer.project.shapes import AlertShape, GlossaryShape, MetricsShape, TestShape
 
 SHAPES: Mapping[str, type | None] = {
     "metrics": MetricsShape,
@@ -21,12 +21,18 @@ SHAPES: Mapping[str, type | None] = {
     "alert": AlertShape,
     "policies": PoliciesShape,
     "test": TestShape,
-    "glossary": None,
+    "glossary": GlossaryShape,
     "contract": None,
 }
 """The kinds of documents; None where only a mapping is asked for."""
 
-_WHERE = {"metrics": "in a file of metrics", "alert": "in an alert", "policies": "among policies", "test": "in a test"}
+_WHERE = {
+    "metrics": "in a file of metrics",
+    "alert": "in an alert",
+    "policies": "among policies",
+    "test": "in a test",
+    "glossary": "in the glossary",
+}
 
 
 def read_document(
@@ -46,6 +52,8 @@ def read_document(
             policies.append(PolicyFile(file, node, read))
     if kind == "metrics" and (named := node.value("from")) is not None:
         _note_unknown(plain(named), named, known, reader.mistakes)
+    if kind == "glossary":
+        _note_unknown_in_glossary(node, known, reader.mistakes)
     if kind == "test":
         _note_unknown_in_test(node, known, reader.mistakes)
     return Document(kind, file.path, plain(node))
@@ -63,6 +71,16 @@ def _note_unknown(name: object, node: Node, known: frozenset[TableName], mistake
             hint=f"{nearest_table(table.owner, known)}Write the name of a table that the project declares.",
             location=node.location,
         )
+
+
+def _note_unknown_in_glossary(node: MapNode, known: frozenset[TableName], mistakes: Mistakes) -> None:
+    terms = node.value("terms")
+    for _, term in terms.items if isinstance(terms, MapNode) else ():
+        columns = term.value("columns") if isinstance(term, MapNode) else None
+        for item in columns.items if isinstance(columns, ListNode) else (columns,):
+            text = plain(item) if item is not None else None
+            if item is not None and isinstance(text, str):
+                _note_unknown(text.rpartition(".")[0], item, known, mistakes)
 
 
 def _note_unknown_in_test(node: MapNode, known: frozenset[TableName], mistakes: Mistakes) -> None:

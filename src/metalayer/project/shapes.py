@@ -608,6 +608,45 @@ class AlertShape:
     description: str = ""
 
 
+def _parse_column_path(text: str) -> str:
+    layer, _, rest = text.partition(".")
+    table, _, column = rest.partition(".")
+    if not column:
+        raise UsageError(
+            f"'{text}' names no column.", hint="Write layer.table.column, for example silver.orders.amount."
+        )
+    TableName.parse(f"{layer}.{table}")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class TermShape:
+    """A word of the business.
+
+    Attributes:
+        means: what it means, in a sentence.
+        owner: who decides what it means.
+        synonyms: other words for the same.
+        columns: the columns that hold it; plain copies of them hold it too.
+    """
+
+    means: str = ""
+    owner: str = ""
+    synonyms: tuple[str, ...] = ()
+    columns: tuple[Annotated[str, Form("a column: layer.table.column", _parse_column_path)], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GlossaryShape:
+    """The words of the business and what they mean.
+
+    Attributes:
+        terms: the words.
+    """
+
+    terms: Mapping[str, TermShape] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class FreezeShape:
     """What stands still in a test.

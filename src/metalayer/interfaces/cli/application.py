@@ -23,6 +23,7 @@ VERBS = {
     "render": "render",
     "history": "history",
     "lineage": "lineage",
+    "catalog": "catalog",
     "quarantine": "quarantine",
     "source": "source",
     "admin": "admin",

@@ -146,6 +146,46 @@ _PROBLEM = _object(
     line=_maybe(_count()),
     column=_maybe(_count()),
 )
+_ENTRY_FIELDS = {
+    "table": _TABLE,
+    "kind": _one_of(Kind),
+    "description": _text(),
+    "owner": _text(),
+    "tags": _list(_text()),
+    "file": _text("the declaration"),
+    "state": {"enum": ["unbuilt", "failing", "late", "warned", "ok"]},
+    "rows": _maybe(_count("null where it was never built")),
+    "bytes": _maybe(_count()),
+    "changed_at": _maybe(_moment()),
+    "fresh_seconds": _maybe(_number("how old the newest commit may be")),
+    "late_seconds": _maybe(_number("by how much it is older")),
+    "quarantined": _count("rows that wait"),
+    "key": _list(_text()),
+    "reads": _list(_TABLE),
+    "read_by": _list(_TABLE),
+    "columns": _list(
+        _object(
+            "",
+            name=_text(),
+            type=_text(),
+            description=_text(),
+            tags={"type": "object", "description": "each tag with the column at which it was declared"},
+            terms=_list(_text(), "words of the glossary"),
+        )
+    ),
+    "checks": _list(
+        _object(
+            "what a check found when it was asked last",
+            check=_text(),
+            on_fail=_one_of(Action),
+            outcome=_one_of(Outcome),
+            checked=_count(),
+            failed=_count(),
+            judged_at=_moment(),
+        )
+    ),
+}
+_ENTRY = _object("a table of the project", **_ENTRY_FIELDS)
 _RUN_ROW = {
     "run": _text("its id"),
     "environment": _text(),
@@ -400,6 +440,22 @@ SHAPES: Mapping[str, Shape] = {
             )
         ),
     ),
+    "catalog list": _list(_ENTRY),
+    "catalog show": _object(
+        "a table, as `catalog list` shows it, and some of its rows",
+        **_ENTRY_FIELDS,
+        sample=_list({"type": "object"}, "rows, where --sample asks; values of columns tagged pii are dots"),
+    ),
+    "catalog search": _list(
+        _object(
+            "a hit, the best first",
+            kind={"enum": ["table", "column", "term"]},
+            id=_text("layer.table, layer.table.column or the term"),
+            text=_text("what is said of it"),
+            owner=_text(),
+        )
+    ),
+    "catalog site": _object("", directory=_text(), pages=_list(_text(), "files within it")),
     "quarantine list": _list(_object("", table=_TABLE, rows=_count("rows that wait"))),
     "quarantine show": _ROWS,
     "quarantine replay": _RUN,
