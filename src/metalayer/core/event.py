@@ -23,6 +23,12 @@ class EventKind(StrEnum):
     SCHEMA_DRIFT = "schema.drift"
     CHECK_FAILED = "check.failed"
     MAINTENANCE_FINISHED = "maintenance.finished"
+    BATCH_RETRACTED = "batch.retracted"
+    ROLLED_BACK = "rolled_back"
+    RELEASED = "released"
+    BACKED_UP = "backed_up"
+    RESTORED = "restored"
+    VERIFIED = "verified"
     WAITING = "waiting"
 
 

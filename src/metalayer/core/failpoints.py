@@ -30,6 +30,13 @@ class Failpoint(StrEnum):
     BACKFILL_AFTER_INTERVAL = "backfill.after_interval"
     MAINTAIN_AFTER_STAGE = "maintain.after_stage"
     MAINTAIN_BEFORE_REMOVE = "maintain.before_remove"
+    RETRACT_AFTER_STAGE = "retract.after_stage"
+    ROLLBACK_AFTER_STAGE = "rollback.after_stage"
+    BACKUP_AFTER_DUMP = "backup.after_dump"
+    BACKUP_AFTER_FILE = "backup.after_file"
+    BACKUP_BEFORE_END = "backup.before_end"
+    RESTORE_AFTER_FILE = "restore.after_file"
+    RESTORE_AFTER_LOAD = "restore.after_load"
 
 
 _hook: Callable[[Failpoint], None] | None = None

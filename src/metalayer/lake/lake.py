@@ -81,7 +81,15 @@ class Lake:
         """Create the catalog and the directory where they are not there yet."""
         make_directory(Path(self._settings.data))
         with self._metastore.transaction() as connection:
-            catalog.create(connection, self._settings)
+            self.create_in(connection)
+
+    def create_in(self, connection: Connection) -> None:
+        """Create the catalog in an open transaction, or tell one that is there where the files lie."""
+        catalog.create(connection, self._settings)
+
+    def newest(self, connection: Connection) -> int:
+        """Return the newest snapshot as another connection sees it."""
+        return catalog.newest(connection)
 
     def state(self, at: int | None = None) -> LakeState:
         """Return all tables at a snapshot (None: the newest), in a few queries and without an engine."""

@@ -18,6 +18,7 @@ from metalayer.core.errors import UsageError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.catalog import Connection, one
+from metalayer.lake.custody import may_remove
 from metalayer.lake.commit import lock_order
 from metalayer.lake.files import read_sql
 from metalayer.lake.values import DataFile, FileList, LakeSettings
@@ -69,6 +70,7 @@ class MaintenanceReport:
         orphans: how many of them no commit had ever named.
         waiting: how many files wait for their grace period to end.
         missing: files that the catalog needs and that are not there; always empty unless somebody removed them.
+        held: whether no file was removed because a backup copies them.
     """
 
     compacted: tuple[Compacted, ...] = ()
@@ -78,6 +80,7 @@ class MaintenanceReport:
     orphans: int = 0
     waiting: int = 0
     missing: tuple[str, ...] = ()
+    held: bool = False
 
     def having(self, compacted: tuple[Compacted, ...], expired: int) -> MaintenanceReport:
         """Return the report with what happened before the sweep."""
@@ -172,8 +175,10 @@ def expire(connection: Connection, *, keep: timedelta, now: datetime, protect: S
 def _expire_files(connection: Connection, values: Mapping[str, object]) -> None:
     query = _ENDED_FILES.format(kind="ducklake_data_file", number="data_file_id")
     ended = [number for (number,) in connection.execute(query, values).fetchall()]
-    connection.execute(_ENDED_FILES.format(kind="ducklake_delete_file", number="delete_file_id"), values)
+    query = _ENDED_FILES.format(kind="ducklake_delete_file", number="delete_file_id")
+    deletes = [number for (number,) in connection.execute(query, values).fetchall()]
     connection.execute("DELETE FROM lake.ducklake_file_column_stats WHERE data_file_id = ANY(%s)", [ended])
+    connection.execute("DELETE FROM lake.metalayer_checksum WHERE file_id = ANY(%s)", [ended + deletes])
 
 
 def _expire_tables(connection: Connection, values: Mapping[str, object]) -> None:
@@ -215,13 +220,15 @@ def sweep(
     data = Path(settings.data)
     # Files are looked at before the catalog is: one that is committed in between is seen there.
     present = _present(data)
+    held = not may_remove(connection)
     lock_order(connection)
     named, noted = _named(connection, data), _noted(connection, data)
     old = now - orphan_age
-    orphans = [
-        path for path, (_, time) in present.items() if path not in named | noted.keys() and time < old.timestamp()
-    ]
+    needed = named | noted.keys()
+    orphans = [path for path, (_, time) in present.items() if path not in needed and time < old.timestamp()]
     due = [path for path, since in noted.items() if since <= now - grace and path not in named]
+    if held:
+        orphans, due = [], []
     reach(Failpoint.MAINTAIN_BEFORE_REMOVE)
     for path in (*orphans, *due):
         path.unlink(missing_ok=True)
@@ -233,6 +240,7 @@ def sweep(
         orphans=len(orphans),
         waiting=len(noted) - len(due),
         missing=tuple(sorted(str(path) for path in named if path not in present and not path.is_file())),
+        held=held,
     )
 
 

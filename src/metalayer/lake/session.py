@@ -24,7 +24,7 @@ from metalayer.core.names import TableName, literal, quote, quote_path
 from metalayer.core.schema import Schema
 from metalayer.lake import engine, files
 from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, with_staged
-from metalayer.lake.disk import make_directory, make_durable
+from metalayer.lake.disk import crc32_of, make_directory, make_durable
 from metalayer.lake.statistics import file_statistics
 from metalayer.lake.values import (
     DataFile,
@@ -279,13 +279,15 @@ class Session:
         make_directory(directory)
         key = self._key()
         rows = self.query(files.copy_rows(settings, schema, select, str(directory), key))
+        written = [row for row in rows if row[1]]
+        for path, *_ in written:
+            make_durable(path)
         staged = tuple(
-            StagedFile(path, count, size, footer, key, file_statistics(schema, reported, no_statistics))
-            for path, count, size, footer, reported, _ in rows
-            if count
+            StagedFile(
+                path, count, size, footer, key, file_statistics(schema, reported, no_statistics), crc32_of(path)
+            )
+            for path, count, size, footer, reported, _ in written
         )
-        for file in staged:
-            make_durable(file.path)
         reach(Failpoint.LAKE_AFTER_FILE)
         listed = [DataFile(None, file.path, file.rows, file.bytes, schema.columns, key=file.key) for file in staged]
         return StagedFiles(
@@ -345,7 +347,7 @@ class Session:
                 hint="Select the places from positions_sql, which shows live rows only.",
             )
         make_durable(written)
-        return StagedDeletes(number, written, rows, count, size, footer, file.delete_id, key)
+        return StagedDeletes(number, written, rows, count, size, footer, file.delete_id, key, crc32_of(written))
 
     def _staged(self, table: TableName) -> FileList | None:
         staged = self._shared.staged

@@ -184,6 +184,7 @@ class StagedFile:
         footer: the size of its footer in bytes.
         key: its encryption key (base64), where it is encrypted.
         statistics: of the columns whose statistics may be kept.
+        crc32: by what a damaged file is known; None where it was not taken.
     """
 
     path: str
@@ -192,6 +193,7 @@ class StagedFile:
     footer: int
     key: str | None = None
     statistics: tuple[Statistics, ...] = ()
+    crc32: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ class StagedDeletes:
     footer: int
     replaces: int | None = None
     key: str | None = None
+    crc32: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

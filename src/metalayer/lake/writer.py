@@ -240,8 +240,16 @@ class Writer:
                 [file.key for file in added],
             ],
         )
+        self._checksums(start, [file.crc32 for file in added])
         self._file_statistics(table_id, start, added)
         self._table_statistics(table_id, schema, added, first=first)
+
+    def _checksums(self, start: int, sums: Sequence[int | None]) -> None:
+        known = {number: crc for number, crc in enumerate(sums, start) if crc is not None}
+        self.connection.execute(
+            "INSERT INTO lake.metalayer_checksum SELECT * FROM unnest(%s::bigint[], %s::bigint[])",
+            [list(known), list(known.values())],
+        )
 
     def _file_statistics(self, table_id: int, start: int, added: Sequence[StagedFile]) -> None:
         rows = [
@@ -325,6 +333,7 @@ class Writer:
                 [delete.key for delete in deleted],
             ],
         )
+        self._checksums(start, [delete.crc32 for delete in deleted])
 
     def rewrite(self, rewrite: Rewrite) -> None:
         """Let files end and others with the same live rows begin."""

@@ -85,15 +85,20 @@ def migrate(connection: psycopg.Connection, migrations: Sequence[Migration] | No
     if applied is not None and not _missing(steps, applied):
         return ()
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        _create_schemas(connection)
-        missing = _missing(steps, _applied(connection))
-        for step in missing:
-            connection.execute(step.sql)
-            connection.execute(
-                "INSERT INTO metalayer.schema_version (version, name, checksum) VALUES (%s, %s, %s)",
-                (step.version, step.name, step.checksum),
-            )
+        return apply(connection, steps)
+
+
+def apply(connection: psycopg.Connection, steps: Sequence[Migration]) -> tuple[Migration, ...]:
+    """Run those of some migrations that are missing, in the open transaction of ``connection``; return them."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    _create_schemas(connection)
+    missing = _missing(steps, _applied(connection))
+    for step in missing:
+        connection.execute(step.sql)
+        connection.execute(
+            "INSERT INTO metalayer.schema_version (version, name, checksum) VALUES (%s, %s, %s)",
+            (step.version, step.name, step.checksum),
+        )
     return missing
 
 

@@ -1,0 +1,375 @@
+"""Backups: the database at one moment and every file it needs, in a directory elsewhere; and back.
+
+A place of backups holds ``files/`` (each file of the lake once, under the path it has there) and ``backups/ID/`` (the
+dump of the database, and a manifest that names the files with their sums). The dump comes first, the files after it,
+and none is removed meanwhile, so that what is restored is the state of one moment. A backup is there when it is whole:
+its directory gets its name last.
+
+It reads the lake and the database and writes elsewhere; only `restore` writes here, the database last and in one
+transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metalayer.core.errors import LakeError, UsageError
+from metalayer.core.failpoints import Failpoint, reach
+from metalayer.lake import custody
+from metalayer.metastore import dump as dumps
+
+if TYPE_CHECKING:
+    from metalayer.lake import Lake
+    from metalayer.metastore.postgres import Metastore
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+_MARK = "metalayer-backups.json"
+_ID = re.compile(r"\d{8}-\d{6}(-\d+)?")
+
+Told = Callable[[str], None]
+"""Called with a sentence about what goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """A file of the lake as a backup holds it; ``path`` is below ``files/``, and below the lake's directory."""
+
+    path: str
+    bytes: int
+    sha256: str
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What one backup says of itself."""
+
+    id: str
+    project: str
+    environment: str
+    at: datetime
+    version: str
+    snapshot: int
+    rows: int
+    files: tuple[KeptFile, ...]
+    place: Path
+
+    @property
+    def bytes(self) -> int:
+        """The size of the files it needs."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def database(self) -> Path:
+        """Where its dump lies."""
+        return self.place / "backups" / self.id
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What a backup came to: of its files so many were copied now, the others were there."""
+
+    backup: Backup
+    copied: int
+    copied_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a backup is told of where it comes from."""
+
+    project: str
+    environment: str
+    version: str
+
+
+# --- taking one ------------------------------------------------------------------------------------------------------
+
+
+def back_up(lake: Lake, metastore: Metastore, place: Path, about: About, now: datetime, told: Told) -> BackupReport:
+    """Back up the environment into a place of backups, while runs go on.
+
+    Raises:
+        UsageError: the place holds something else, or another backup is being written there.
+        LakeError: a file cannot be copied, or is not as it was written.
+    """
+    if place.resolve().is_relative_to(Path(lake.settings.data).resolve()):
+        raise UsageError(
+            f"{place} lies in the lake's own directory.", hint="Choose a directory elsewhere, on another disk at best."
+        )
+    _mark(place)
+    with _alone(place), custody.protected(metastore):
+        known = {file.path: file for backup in backups(place) for file in backup.files}
+        custody.remove_parts(place)
+        name = _free(place, f"{now:%Y%m%d-%H%M%S}")
+        part = place / "backups" / f"{name}.part"
+        part.mkdir(mode=0o700)
+        with dumps.frozen(metastore) as connection:
+            told("writing down the database")
+            tables = dumps.write_dump(connection, part)
+            named = custody.named_files(connection)
+            snapshot = lake.newest(connection)
+        reach(Failpoint.BACKUP_AFTER_DUMP)
+        _refuse_elsewhere(named)
+        new = [file for file in named if not _is_held(place, known.get(file.path), file)]
+        custody.require_room(place, sum(file.bytes for file in new))
+        copied = {}
+        for number, file in enumerate(new, 1):
+            told(f"file {number} of {len(new)}: {file.path}")
+            copied[file.path] = _keep(Path(lake.settings.data), place, file)
+            reach(Failpoint.BACKUP_AFTER_FILE)
+        kept = tuple(copied.get(file.path) or known[file.path] for file in named)
+        rows = sum(table.rows for table in tables)
+        backup = Backup(name, about.project, about.environment, now, about.version, snapshot, rows, kept, place)
+        _write_manifest(part, backup)
+        reach(Failpoint.BACKUP_BEFORE_END)
+        custody.make_tree_durable(part)
+        part.rename(backup.database)
+        custody.make_tree_durable(backup.database.parent)
+    return BackupReport(backup, len(copied), sum(file.bytes for file in copied.values()))
+
+
+def _keep(data: Path, place: Path, file: custody.NamedFile) -> KeptFile:
+    """Copy one file, and refuse one that is not as it was written."""
+    done = custody.copy(data / file.path, place / "files" / file.path)
+    if done.bytes != file.bytes or (file.crc32 is not None and done.crc32 != file.crc32):
+        (place / "files" / file.path).unlink()
+        raise LakeError(
+            f"{data / file.path} of {file.table} is damaged: it is not as it was written.",
+            hint="`metalayer admin verify` tells every such file; `metalayer admin verify --mend-from DIR` takes what "
+            "an earlier backup holds of them. No backup was made now.",
+        )
+    return KeptFile(file.path, done.bytes, done.sha256, done.crc32)
+
+
+def _is_held(place: Path, known: KeptFile | None, file: custody.NamedFile) -> bool:
+    if known is None or known.bytes != file.bytes:
+        return False
+    with contextlib.suppress(OSError):
+        return (place / "files" / file.path).stat().st_size == file.bytes
+    return False
+
+
+def _refuse_elsewhere(named: tuple[custody.NamedFile, ...]) -> None:
+    """Refuse files that were taken over where they lie: whoever owns them must back them up."""
+    for file in named:
+        if not file.is_ours:
+            raise LakeError(
+                f"{file.path} of {file.table} lies outside of the lake, and is not backed up with it.",
+                hint="Load such files instead of taking them over, or back up their place by its own means.",
+            )
+
+
+def _mark(place: Path) -> None:
+    """Make a place of backups of a directory that is empty or not there."""
+    mark = place / _MARK
+    if mark.is_file():
+        found = json.loads(mark.read_text("utf-8"))
+        if found.get("format") != FORMAT:
+            raise UsageError(
+                f"{place} holds backups of a newer MetaLayer.", hint="Choose another directory, or upgrade metalayer."
+            )
+        return
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UsageError(f"{place} is there and holds no backups.", hint="Choose an empty directory, or a new one.")
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("files", "backups"):
+        (place / name).mkdir(mode=0o700, exist_ok=True)
+    mark.write_text(json.dumps({"format": FORMAT}) + "\n", "utf-8")
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Be the only one that writes to a place; the lock ends with the process."""
+    with (place / _MARK).open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"Another backup is being written to {place}.", hint="Wait until it has ended and try again."
+            ) from error
+        yield
+
+
+def _free(place: Path, name: str) -> str:
+    """Return a name that no backup has, after what killed processes left unfinished is removed."""
+    for left in (place / "backups").glob("*.part"):
+        shutil.rmtree(left)
+    names = [name, *(f"{name}-{number}" for number in range(2, 100))]
+    return next(item for item in names if not (place / "backups" / item).exists())
+
+
+def _write_manifest(directory: Path, backup: Backup) -> None:
+    told = {name: value for name, value in asdict(backup).items() if name != "place"}
+    text = json.dumps({"format": FORMAT, **told, "at": backup.at.isoformat()}, indent=1)
+    (directory / _MANIFEST).write_text(text, "utf-8")
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def backups(place: Path) -> tuple[Backup, ...]:
+    """Return the backups of a place, the newest first.
+
+    Raises:
+        UsageError: it is no place of backups.
+        LakeError: a manifest cannot be read.
+    """
+    if not (place / _MARK).is_file():
+        raise UsageError(f"{place} holds no backups.", hint=f"Make one: metalayer admin backup {place}")
+    names = [path.name for path in (place / "backups").iterdir() if _ID.fullmatch(path.name)]
+    return tuple(_read(place, name) for name in sorted(names, key=_order, reverse=True))
+
+
+def _order(name: str) -> tuple[str, int]:
+    moment, number = name[:15], name[16:]
+    return moment, int(number or 1)
+
+
+def chosen(place: Path, backup_id: str | None) -> Backup:
+    """Return one backup of a place: the newest, or the one that is named.
+
+    Raises:
+        UsageError: there is no such backup.
+    """
+    found = backups(place)
+    for backup in found:
+        if backup_id is None or backup.id == backup_id:
+            return backup
+    raise UsageError(
+        f"{place} holds no backup{'' if backup_id is None else f' {backup_id}'} that is whole.",
+        hint=f"`metalayer admin backups {place}` lists those that are there.",
+    )
+
+
+def _read(place: Path, name: str) -> Backup:
+    path = place / "backups" / name / _MANIFEST
+    try:
+        told: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        files = tuple(KeptFile(**item) for item in told["files"])
+        return Backup(
+            told["id"],
+            told["project"],
+            told["environment"],
+            datetime.fromisoformat(told["at"]),
+            told["version"],
+            told["snapshot"],
+            told["rows"],
+            files,
+            place,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LakeError(
+            f"{path} cannot be read: {error}",
+            hint=f"The backup is damaged: remove {path.parent}, the others of the place are whole by themselves.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a look at a backup found: ``damaged`` says of each bad file what is wrong."""
+
+    backup: Backup
+    damaged: Mapping[str, str]
+
+
+def examine(backup: Backup, told: Told) -> Examined:
+    """Look at every file of a backup, its dump included."""
+    dumps.read_dump(backup.database)
+    damaged = {}
+    for number, file in enumerate(backup.files, 1):
+        told(f"file {number} of {len(backup.files)}: {file.path}")
+        try:
+            found = custody.digest_of(backup.place / "files" / file.path)
+        except OSError as error:
+            damaged[file.path] = error.strerror or str(error)
+            continue
+        if (found.bytes, found.sha256) != (file.bytes, file.sha256):
+            damaged[file.path] = f"SHA-256 {found.sha256} ({found.bytes:,} bytes) instead of {file.sha256}"
+    return Examined(backup, damaged)
+
+
+# --- back ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore came to: of the backup's files so many were copied, the others lay there already."""
+
+    backup: Backup
+    copied: int
+    copied_bytes: int
+
+
+def restore(lake: Lake, metastore: Metastore, backup: Backup, *, over: bool, told: Told) -> Restored:
+    """Let the environment hold what a backup says: its files first, then the database in one transaction.
+
+    Raises:
+        UsageError: the environment holds something, and ``over`` is not said.
+        LakeError, MetastoreError: the backup is damaged or cannot be read; the environment is as it was.
+    """
+    _require_empty(metastore, over=over)
+    dump = dumps.read_dump(backup.database)
+    data = Path(lake.settings.data)
+    new = [file for file in backup.files if not _lies_there(data, file)]
+    custody.require_room(data, sum(file.bytes for file in new))
+    for number, file in enumerate(new, 1):
+        told(f"file {number} of {len(new)}: {file.path}")
+        _bring(backup, data, file)
+        reach(Failpoint.RESTORE_AFTER_FILE)
+    told("loading the database")
+    dumps.load_dump(metastore, dump, lake.create_in)
+    reach(Failpoint.RESTORE_AFTER_LOAD)
+    return Restored(backup, len(new), sum(file.bytes for file in new))
+
+
+def _require_empty(metastore: Metastore, *, over: bool) -> None:
+    if not over and dumps.is_filled(metastore.connection):
+        raise UsageError(
+            f"The environment is not empty: its database ({metastore.address}) holds runs or tables, which a restore "
+            "would replace.",
+            hint="Restore into an empty environment, or say --over if what is there may be lost (back it up before).",
+        )
+
+
+def _lies_there(data: Path, file: KeptFile) -> bool:
+    with contextlib.suppress(OSError):
+        path = data / file.path
+        return path.stat().st_size == file.bytes and custody.digest_of(path).sha256 == file.sha256
+    return False
+
+
+def _bring(backup: Backup, data: Path, file: KeptFile) -> None:
+    done = custody.copy(backup.place / "files" / file.path, data / file.path)
+    if (done.bytes, done.sha256) != (file.bytes, file.sha256):
+        (data / file.path).unlink()
+        raise LakeError(
+            f"{backup.place / 'files' / file.path} is damaged: its SHA-256 is {done.sha256} instead of {file.sha256}.",
+            hint="Choose another backup (`metalayer admin backups DIR`), or bring the file from another copy of it. "
+            "The environment is as it was.",
+        )
+
+
+def mend(lake: Lake, damaged: tuple[custody.Damage, ...], place: Path) -> tuple[str, ...]:
+    """Replace damaged files of the lake by what the backups of a place hold of them; return the paths."""
+    known = {file.path: (backup, file) for backup in reversed(backups(place)) for file in backup.files}
+    mended = []
+    for item in damaged:
+        held = known.get(item.file.path)
+        if held is None or held[1].bytes != item.file.bytes:
+            continue
+        if item.file.crc32 is not None and held[1].crc32 != item.file.crc32:
+            continue
+        _bring(held[0], Path(lake.settings.data), held[1])
+        mended.append(item.file.path)
+    return tuple(mended)
