@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.metastore.postgres import Metastore
+    from metalayer.observability.backup import Backup, BackupReport, Examined, Restored, Verification
     from metalayer.observability.doctor import Finding
     from metalayer.orchestration.shop import Restatement, Shop
     from metalayer.orchestration.trial import TrialResult
@@ -111,6 +112,10 @@ def nobody(event: Event) -> None:
     """Listen to nothing."""
 
 
+def unheard(words: str) -> None:
+    """Listen to no sentence."""
+
+
 class Workspace:
     """A project opened in an environment.
 
@@ -168,29 +173,36 @@ class Workspace:
 
     def close(self) -> None:
         """Close the connection; the embedded server stops when its last client is gone."""
-        if "metastore" in self.__dict__:
-            self.metastore.close()
-            del self.__dict__["metastore"]
+        for name in ("_bare_lake", "lake", "metastore"):
+            self.__dict__.pop(name, None)
+        if "_database" in self.__dict__:
+            self._database.close()
+            del self.__dict__["_database"]
 
     # What is opened on first use
 
     @cached_property
-    def metastore(self) -> Metastore:
-        """The environment's PostgreSQL, started and migrated when first asked for."""
+    def _database(self) -> Metastore:
+        """The environment's PostgreSQL as it was found."""
         from metalayer.metastore.postgres import DatabaseSettings, Metastore  # noqa: PLC0415 - validate needs none
 
         metastore = Metastore.open(DatabaseSettings(self.settings.database, self.settings.directory))
-        surely(metastore.migrate)
         metastore.on_wait = lambda words: self._listener(Event(EventKind.WAITING, _now(), words))
         return metastore
 
     @cached_property
-    def lake(self) -> Lake:
-        """The environment's lake, created when first asked for."""
+    def metastore(self) -> Metastore:
+        """The environment's PostgreSQL, started and migrated when first asked for."""
+        surely(self._database.migrate)
+        return self._database
+
+    @cached_property
+    def _bare_lake(self) -> Lake:
+        """The environment's lake, which need not be there yet."""
         from metalayer.lake import Lake, LakeSettings  # noqa: PLC0415 - an idle run needs no engine
 
-        lake = Lake(
-            self.metastore,
+        return Lake(
+            self._database,
             LakeSettings(
                 data=self.settings.data,
                 encrypted=self.settings.encrypted,
@@ -199,8 +211,13 @@ class Workspace:
                 memory=self.settings.memory,
             ),
         )
-        surely(lake.create)
-        return lake
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The environment's lake, created when first asked for."""
+        _ = self.metastore  # migrated
+        surely(self._bare_lake.create)
+        return self._bare_lake
 
     def source(self, model: Model) -> Source:
         """Return the source of a bronze table, opened."""
@@ -685,6 +702,64 @@ class Workspace:
         facts.record_events(connection, [Event(EventKind.MAINTENANCE_FINISHED, _now(), words)])
         return report
 
+    def back_up(self, place: str | os.PathLike[str], told: Callable[[str], None] = unheard) -> BackupReport:
+        """Back up the environment into a directory of backups, while runs go on; only new files are copied.
+
+        Raises:
+            UsageError: the directory holds something else, or another backup is being written there.
+            LakeError: a file of the lake is damaged, or cannot be copied.
+        """
+        from metalayer.observability.backup import About, back_up  # noqa: PLC0415 - for backups only
+
+        about = About(self.project.name, self.settings.name, _version())
+        report = back_up(self.lake, self.metastore, Path(place).absolute(), about, _now(), told)
+        words = (
+            f"{report.backup.id} in {report.backup.place}: {report.copied} of {len(report.backup.files)} files copied"
+        )
+        facts.record_events(self.metastore.connection, [Event(EventKind.BACKED_UP, _now(), words)])
+        return report
+
+    def restore(
+        self,
+        place: str | os.PathLike[str],
+        backup_id: str | None = None,
+        *,
+        over: bool = False,
+        told: Callable[[str], None] = unheard,
+    ) -> Restored:
+        """Let this environment, which must be empty, hold what the newest or the named backup says.
+
+        Raises:
+            UsageError: the environment is not empty, and ``over`` is not said; or there is no such backup.
+            LakeError, MetastoreError: the backup is damaged; the environment is as it was.
+        """
+        from metalayer.observability import backup as backups  # noqa: PLC0415 - for backups only
+
+        chosen = backups.chosen(Path(place).absolute(), backup_id)
+        restored = backups.restore(self._bare_lake, self._database, chosen, over=over, told=told)
+        words = f"{chosen.id} of {chosen.place}: as it was at {chosen.at.isoformat()}"
+        facts.record_events(self.metastore.connection, [Event(EventKind.RESTORED, _now(), words)])
+        return restored
+
+    def verify(
+        self,
+        *,
+        quick: bool = False,
+        mend_from: str | os.PathLike[str] | None = None,
+        told: Callable[[str], None] = unheard,
+    ) -> Verification:
+        """Look at every file that a kept snapshot needs: that it is there, its size and, unless ``quick``, its bytes.
+
+        What is damaged is replaced from the backups in ``mend_from``, where they hold it.
+        """
+        from metalayer.observability.backup import verify  # noqa: PLC0415 - for the care of files only
+
+        place = None if mend_from is None else Path(mend_from).absolute()
+        found = verify(self.lake, self.metastore, quick=quick, mend_from=place, told=told)
+        words = f"{found.looked.files} files: {len(found.looked.damaged)} damaged, {len(found.mended)} mended"
+        facts.record_events(self.metastore.connection, [Event(EventKind.VERIFIED, _now(), words)])
+        return found
+
     def _maintain_after(self, result: RunResult) -> None:
         """Maintain after a run that committed something, at most once an hour; a run never fails by it."""
         if result.snapshot is None:
@@ -708,6 +783,30 @@ def load_project(root: str | os.PathLike[str]) -> Project:
     from metalayer.sources import registered  # noqa: PLC0415
 
     return load_remembered(os.fspath(root), sources=registered(), version=_version())
+
+
+def list_backups(place: str | os.PathLike[str]) -> tuple[Backup, ...]:
+    """Return the backups of a directory, the newest first; no project is needed.
+
+    Raises:
+        UsageError: it holds no backups.
+    """
+    from metalayer.observability.backup import backups  # noqa: PLC0415 - for backups only
+
+    return backups(Path(place).absolute())
+
+
+def examine_backup(
+    place: str | os.PathLike[str], backup_id: str | None = None, told: Callable[[str], None] = unheard
+) -> Examined:
+    """Look at every file of a backup, the newest or the one that is named; no project is needed.
+
+    Raises:
+        UsageError: there is no such backup.
+    """
+    from metalayer.observability.backup import chosen, examine  # noqa: PLC0415 - for backups only
+
+    return examine(chosen(Path(place).absolute(), backup_id), told)
 
 
 @dataclass(frozen=True, slots=True)

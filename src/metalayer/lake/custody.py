@@ -262,8 +262,7 @@ def remove_parts(place: Path) -> None:
 
 
 def make_tree_durable(place: Path) -> None:
-    """Bring the files of a directory and their names to the disk."""
-    for path in place.iterdir():
-        if path.is_file():
-            make_durable(str(path))
+    """Bring the files of a directory, of those below it, and their names to the disk."""
+    for path in place.rglob("*.*"):
+        make_durable(str(path))
     make_durable(str(place))

@@ -1,4 +1,4 @@
-"""Bringing files, directories and their names to the disk, so that they outlive a loss of power; telling their bytes."""
+"""Bringing files, directories and their names to the disk, so that they outlive a loss of power; their sums."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from metalayer.core.errors import UsageError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.catalog import Connection, one
-from metalayer.lake.custody import may_remove
 from metalayer.lake.commit import lock_order
+from metalayer.lake.custody import may_remove
 from metalayer.lake.files import read_sql
 from metalayer.lake.values import DataFile, FileList, LakeSettings
 from metalayer.lake.writer import Rewrite

@@ -283,9 +283,7 @@ class Session:
         for path, *_ in written:
             make_durable(path)
         staged = tuple(
-            StagedFile(
-                path, count, size, footer, key, file_statistics(schema, reported, no_statistics), crc32_of(path)
-            )
+            StagedFile(path, count, size, footer, key, file_statistics(schema, reported, no_statistics), crc32_of(path))
             for path, count, size, footer, reported, _ in written
         )
         reach(Failpoint.LAKE_AFTER_FILE)

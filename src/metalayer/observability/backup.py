@@ -70,9 +70,14 @@ class Backup:
         return sum(file.bytes for file in self.files)
 
     @property
+    def directory(self) -> Path:
+        """Where its manifest lies, and its dump below."""
+        return self.place / "backups" / self.id
+
+    @property
     def database(self) -> Path:
         """Where its dump lies."""
-        return self.place / "backups" / self.id
+        return self.directory / "database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +112,21 @@ def back_up(lake: Lake, metastore: Metastore, place: Path, about: About, now: da
         raise UsageError(
             f"{place} lies in the lake's own directory.", hint="Choose a directory elsewhere, on another disk at best."
         )
-    _mark(place)
+    _mark(place, about)
     with _alone(place), custody.protected(metastore):
-        known = {file.path: file for backup in backups(place) for file in backup.files}
+        # What only older backups name is copied again, which does no harm; reading them all would take long.
+        known = {file.path: file for name in _names(place)[:1] for file in _read(place, name).files}
         custody.remove_parts(place)
         name = _free(place, f"{now:%Y%m%d-%H%M%S}")
         part = place / "backups" / f"{name}.part"
         part.mkdir(mode=0o700)
+        (part / "database").mkdir()
         with dumps.frozen(metastore) as connection:
             told("writing down the database")
-            tables = dumps.write_dump(connection, part)
+            tables = dumps.write_dump(connection, part / "database")
+            reach(Failpoint.BACKUP_AFTER_DUMP)
             named = custody.named_files(connection)
             snapshot = lake.newest(connection)
-        reach(Failpoint.BACKUP_AFTER_DUMP)
         _refuse_elsewhere(named)
         new = [file for file in named if not _is_held(place, known.get(file.path), file)]
         custody.require_room(place, sum(file.bytes for file in new))
@@ -134,8 +141,8 @@ def back_up(lake: Lake, metastore: Metastore, place: Path, about: About, now: da
         _write_manifest(part, backup)
         reach(Failpoint.BACKUP_BEFORE_END)
         custody.make_tree_durable(part)
-        part.rename(backup.database)
-        custody.make_tree_durable(backup.database.parent)
+        part.rename(backup.directory)
+        custody.make_tree_durable(backup.directory.parent)
     return BackupReport(backup, len(copied), sum(file.bytes for file in copied.values()))
 
 
@@ -170,22 +177,30 @@ def _refuse_elsewhere(named: tuple[custody.NamedFile, ...]) -> None:
             )
 
 
-def _mark(place: Path) -> None:
-    """Make a place of backups of a directory that is empty or not there."""
-    mark = place / _MARK
+def _mark(place: Path, about: About) -> None:
+    """Make a place of this environment's backups of a directory that is empty or not there, or see that it is one."""
+    mark, ours = place / _MARK, {"format": FORMAT, "project": about.project, "environment": about.environment}
     if mark.is_file():
         found = json.loads(mark.read_text("utf-8"))
         if found.get("format") != FORMAT:
             raise UsageError(
                 f"{place} holds backups of a newer MetaLayer.", hint="Choose another directory, or upgrade metalayer."
             )
+        if found != ours:
+            raise UsageError(
+                f"{place} holds backups of '{found['project']}', environment '{found['environment']}'.",
+                hint="Choose a directory for each environment: their backups are told apart by it.",
+            )
         return
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    left = {f"{_MARK}.part", "files", "backups"}  # of one that was killed at its very beginning
+    if place.exists() and (not place.is_dir() or any(path.name not in left for path in place.iterdir())):
         raise UsageError(f"{place} is there and holds no backups.", hint="Choose an empty directory, or a new one.")
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = mark.with_name(f"{mark.name}.part")
+    part.write_text(json.dumps(ours) + "\n", "utf-8")
     for name in ("files", "backups"):
         (place / name).mkdir(mode=0o700, exist_ok=True)
-    mark.write_text(json.dumps({"format": FORMAT}) + "\n", "utf-8")
+    part.rename(mark)
 
 
 @contextlib.contextmanager
@@ -227,8 +242,13 @@ def backups(place: Path) -> tuple[Backup, ...]:
     """
     if not (place / _MARK).is_file():
         raise UsageError(f"{place} holds no backups.", hint=f"Make one: metalayer admin backup {place}")
+    return tuple(_read(place, name) for name in _names(place))
+
+
+def _names(place: Path) -> list[str]:
+    """Return the names of the backups that are whole, the newest first."""
     names = [path.name for path in (place / "backups").iterdir() if _ID.fullmatch(path.name)]
-    return tuple(_read(place, name) for name in sorted(names, key=_order, reverse=True))
+    return sorted(names, key=_order, reverse=True)
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -242,8 +262,7 @@ def chosen(place: Path, backup_id: str | None) -> Backup:
     Raises:
         UsageError: there is no such backup.
     """
-    found = backups(place)
-    for backup in found:
+    for backup in backups(place):
         if backup_id is None or backup.id == backup_id:
             return backup
     raise UsageError(
@@ -360,16 +379,45 @@ def _bring(backup: Backup, data: Path, file: KeptFile) -> None:
         )
 
 
-def mend(lake: Lake, damaged: tuple[custody.Damage, ...], place: Path) -> tuple[str, ...]:
-    """Replace damaged files of the lake by what the backups of a place hold of them; return the paths."""
-    known = {file.path: (backup, file) for backup in reversed(backups(place)) for file in backup.files}
+# --- care of the lake's files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a look at the lake's files found, and the paths of those that were replaced from a backup."""
+
+    looked: custody.Verified
+    mended: tuple[str, ...]
+
+    @property
+    def damaged(self) -> tuple[custody.Damage, ...]:
+        """What is still damaged."""
+        return tuple(item for item in self.looked.damaged if item.file.path not in self.mended)
+
+
+def verify(lake: Lake, metastore: Metastore, *, quick: bool, mend_from: Path | None, told: Told) -> Verification:
+    """Look at every file that the catalog needs, and replace what is damaged where a backup holds it.
+
+    Raises:
+        UsageError: the place to mend from holds no backups.
+    """
+    known = () if mend_from is None else backups(mend_from)
+    with custody.protected(metastore):
+        looked = custody.verify(
+            metastore.connection, lake.settings.data, quick=quick, told=lambda file: told(f"{file.table}: {file.path}")
+        )
+        return Verification(looked, mend(lake, looked.damaged, known))
+
+
+def mend(lake: Lake, damaged: tuple[custody.Damage, ...], known: tuple[Backup, ...]) -> tuple[str, ...]:
+    """Replace damaged files of the lake by what backups hold of them; return the paths."""
+    held = {file.path: (backup, file) for backup in reversed(known) for file in backup.files}
     mended = []
     for item in damaged:
-        held = known.get(item.file.path)
-        if held is None or held[1].bytes != item.file.bytes:
+        backup, file = held.get(item.file.path, (None, None))
+        if backup is None or file is None or file.bytes != item.file.bytes:
             continue
-        if item.file.crc32 is not None and held[1].crc32 != item.file.crc32:
-            continue
-        _bring(held[0], Path(lake.settings.data), held[1])
-        mended.append(item.file.path)
+        if item.file.crc32 is None or file.crc32 == item.file.crc32:
+            _bring(backup, Path(lake.settings.data), file)
+            mended.append(item.file.path)
     return tuple(mended)

@@ -509,6 +509,56 @@ SHAPES: Mapping[str, Shape] = {
         orphans=_count("of these, files that no commit ever named"),
         waiting=_count("files that wait for their readers to end"),
         missing=_list(_text(), "files that are needed and not there"),
+        backup_running=_truth("no file was removed, because a backup copies them"),
+    ),
+    "admin backup": _object(
+        "",
+        backup=_text("its id"),
+        directory=_text(),
+        at=_moment("what was committed then is in it"),
+        snapshot=_count("the newest that is in it"),
+        files=_count("files of the lake that it needs"),
+        bytes=_count("their size"),
+        copied=_count("files that were copied now; the others were there"),
+        copied_bytes=_count(),
+    ),
+    "admin backups": _list(
+        _object(
+            "a backup, newest first",
+            backup=_text("its id"),
+            project=_text(),
+            environment=_text(),
+            at=_moment(),
+            version=_text("the MetaLayer that wrote it"),
+            snapshot=_count(),
+            files=_count(),
+            bytes=_count(),
+        )
+    ),
+    "admin restore": _object(
+        "",
+        backup=_text("its id"),
+        at=_moment("what was committed then is restored"),
+        snapshot=_count(),
+        files=_count(),
+        copied=_count("files that were copied; the others lay there already"),
+        copied_bytes=_count(),
+    ),
+    "admin verify": _object(
+        "exit code 0 where all is well or was mended, else 1",
+        files=_count("files that were looked at"),
+        bytes=_count(),
+        learned=_count("files whose sum was not known: it was taken now"),
+        damaged=_list(
+            _object(
+                "",
+                path=_text("below the lake's directory, or below files/ of the backups"),
+                table=_maybe(_TABLE),
+                trouble={"enum": ["missing", "unreadable", "another size", "another content"]},
+                detail=_text(),
+                mended=_truth("it was replaced from a backup"),
+            )
+        ),
     ),
     "admin snapshots": _list(_SNAPSHOT),
     "doctor": _object(

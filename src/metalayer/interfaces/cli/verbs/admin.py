@@ -8,6 +8,7 @@ from metalayer.interfaces.cli.answers import snapshot_answer
 from metalayer.interfaces.cli.options import Call, Noun, verb
 from metalayer.interfaces.cli.past import snapshot_lines
 from metalayer.interfaces.cli.printing import note, print_json, say
+from metalayer.interfaces.cli.verbs.keeping import backup, backups, restore, verify
 
 command = Noun(name="admin", help="Care of an environment.")
 
@@ -41,6 +42,7 @@ def maintain(call: Call) -> None:
                 "orphans": report.orphans,
                 "waiting": report.waiting,
                 "missing": list(report.missing),
+                "backup_running": report.held,
             }
         )
     else:
@@ -49,6 +51,8 @@ def maintain(call: Call) -> None:
         say(f"{report.expired} snapshots forgotten, {report.removed} files removed ({report.removed_bytes:,} bytes)")
         if report.waiting:
             say(f"{report.waiting} files wait for their readers to end")
+        if report.held:
+            say("no file was removed: a backup copies them")
     for path in report.missing:
         note(f"missing: {path}")
     if report.missing:
@@ -72,5 +76,5 @@ def snapshots(call: Call, limit: int) -> None:
         say(line)
 
 
-for _verb in (maintain, snapshots):
+for _verb in (backup, backups, restore, verify, maintain, snapshots):
     command.add_command(_verb)
