@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metalayer.core.errors import ConflictError, LakeError, UsageError
+from metalayer.core.errors import ConflictError, UsageError
 from metalayer.core.names import Layer, TableName
 from metalayer.core.schema import schema
 from metalayer.lake import CommitKind, CompactionRule, Lake, MaintenanceReport, TableChange, plan_schema
@@ -90,7 +90,7 @@ def test_old_snapshots_go_and_their_files_after_the_grace_period(
     assert report.expired == 3
     assert report.waiting == 2
     assert files_of(data_directory) == present
-    with pytest.raises(LakeError, match="not kept"):
+    with pytest.raises(UsageError, match="is forgotten"):
         lake.session(first)
     report = maintain(lake, days=2.6)
     assert (report.removed, report.orphans, report.waiting, report.missing) == (2, 0, 0, ())
