@@ -25,7 +25,7 @@ from metalayer.core.project import Project
 from metalayer.core.run import Plan, RunResult, State
 from metalayer.core.schema import Schema
 from metalayer.core.source import Pending
-from metalayer.governance.access import OWNER, Reader, secure
+from metalayer.governance.access import OWNER, Access, Reader, secure
 from metalayer.governance.relations import Relations
 from metalayer.metastore import backfills, batches, facts
 from metalayer.orchestration.plan import Known, unread
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from metalayer.core.draft import ModelDraft, SourceDraft
     from metalayer.core.lineage import Graph, Lineage, Point
     from metalayer.core.source import Source
+    from metalayer.core.tags import Tags
+    from metalayer.governance.findings import AccessFinding
+    from metalayer.governance.people import People
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.metastore.postgres import Metastore
@@ -137,6 +140,7 @@ class Workspace:
         self.settings = settings
         self._listener = listener
         self._environ = os.environ if environ is None else environ
+        self._followed: tuple[Mapping[TableName, Schema], Tags] | None = None
 
     @classmethod
     def open(
@@ -289,6 +293,62 @@ class Workspace:
 
         with self._reading(None) as (_, relations, _at):
             return render(self.project.model(table), relations)
+
+    # People and policies
+
+    @property
+    def people(self) -> People:
+        """The people of this environment; who changes them here is the local owner."""
+        from metalayer.governance.people import People  # noqa: PLC0415 - runs know nobody
+
+        return People(self.metastore.connection, _now, by=_user())
+
+    def reader(self, name: str, *, purpose: str | None = None) -> Reader:
+        """Return a user as who reads.
+
+        Raises:
+            UsageError: there is no such user, or no such purpose is declared.
+            AccessError: the user is disabled.
+        """
+        known = [item.name for item in self.project.policies.purposes]
+        if purpose is not None and purpose not in known:
+            raise UsageError(
+                f"The purpose '{purpose}' is not declared.",
+                hint=f"{did_you_mean(purpose, known)}Declare it in policies/ under `purposes:`.",
+            )
+        return self.people.reader(name, purpose=purpose)
+
+    def readers(self, *, purpose: str | None = None) -> tuple[Reader, ...]:
+        """Return everybody who is not disabled, as who reads."""
+        return tuple(
+            self.reader(person.name, purpose=purpose) for person in self.people.all() if person.disabled_at is None
+        )
+
+    def access(self, reader: Reader = OWNER, *, at: int | None = None) -> Access:
+        """Return what a reader may see of the tables as they are at a snapshot; the policies are today's."""
+        columns = self._columns(self.lake.state(at))
+        # Rows lie nowhere here: only names, columns and rules are asked for.
+        relations = Relations(self.project, self.settings.name, {}, lambda _: None, columns)
+        return Access(reader, self.project, self._tags(columns), self.people.mask_key(), relations.columns_of)
+
+    def _tags(self, columns: Mapping[TableName, Schema]) -> Tags:
+        """Return the tags of all columns; queries are read for them again only where columns changed."""
+        if self._followed is None or self._followed[0] != columns:
+            from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
+            from metalayer.core.tags import follow  # noqa: PLC0415 - runs ask for no tags
+
+            self._followed = (
+                columns,
+                follow(self.project, lineages(self.project, columns), self.project.policies.declassified),
+            )
+        return self._followed[1]
+
+    def access_findings(self) -> tuple[AccessFinding, ...]:
+        """Return what is wrong between policies, tables and people."""
+        from metalayer.governance.findings import findings  # noqa: PLC0415 - for `access check` only
+
+        people = self.people
+        return findings(self.access(), people.all(), tuple(group.name for group in people.groups()))
 
     # Planning and running
 

@@ -35,6 +35,18 @@ class MaskKind(StrEnum):
     BUCKET = "bucket"
 
 
+class Concern(StrEnum):
+    """What can be wrong between policies, tables and people."""
+
+    UNPROTECTED = "unprotected"
+    REACHES_NOTHING = "reaches_nothing"
+    CANNOT_APPLY = "cannot_apply"
+    UNKNOWN_PEOPLE = "unknown_people"
+    WITHOUT_ROLE = "without_role"
+    WITHOUT_ATTRIBUTE = "without_attribute"
+    NOT_BUILT = "not_built"
+
+
 @dataclass(frozen=True, slots=True)
 class TableMatch:
     """Which tables: every part that says something must hold, and of its words any one suffices."""

@@ -34,10 +34,12 @@ class Tags:
     Attributes:
         columns: the tags of each column that is known, with where each began; names in small letters.
         rest: the tags that are assumed of any other column of a table.
+        released: the tags that columns would have and a steward took from them.
     """
 
     columns: Mapping[TableName, Mapping[str, Origins]] = field(default_factory=dict, hash=False)
     rest: Mapping[TableName, Origins] = field(default_factory=dict, hash=False)
+    released: Mapping[Point, frozenset[str]] = field(default_factory=dict, hash=False)
 
     def of(self, table: TableName, column: str) -> Origins:
         """Return the tags of a column of a table or of one of its companions."""
@@ -62,9 +64,10 @@ def follow(
         lineages: where the columns of each table come from; None for a source or a Python model.
         declassified: what a steward has said.
     """
-    released: dict[Point, set[str]] = {}
+    words: dict[Point, set[str]] = {}
     for word in declassified:
-        released.setdefault(Point(word.table, word.column.lower()), set()).update(word.tags)
+        words.setdefault(Point(word.table, word.column.lower()), set()).update(word.tags)
+    released: dict[Point, frozenset[str]] = {}
     columns: dict[TableName, Mapping[str, Origins]] = {}
     rest: dict[TableName, Origins] = {}
     for table, model in project.models.items():
@@ -73,14 +76,15 @@ def follow(
         for column in model.columns:
             own.setdefault(column.name.lower(), {}).update(dict.fromkeys(column.tags, Point(table, column.name)))
         for name, found in own.items():
-            for tag in released.get(Point(table, name), ()):
-                if found.get(tag) != Point(table, name):
-                    found.pop(tag, None)
+            place = Point(table, name)
+            free = {tag for tag in words.get(place, ()) if tag in found and found[tag].table != table}
+            released |= {place: frozenset(free)} if free else {}
+            own[name] = {tag: origin for tag, origin in found.items() if tag not in free}
         assumed = _joined(own.values())
         if not model.is_source and (lineage is None or any(column.name == "*" for column in lineage.columns)):
             assumed = _joined([assumed, *(so_far.rest.get(source.owner, {}) for source in model.inputs)])
         columns[table], rest[table] = own, assumed
-    return Tags(columns, rest)
+    return Tags(columns, rest, released)
 
 
 def _inherited(model: Model, lineage: Lineage | None, tags: Tags) -> Iterator[tuple[str, Origins]]:

@@ -26,6 +26,7 @@ VERBS = {
     "catalog": "catalog",
     "quarantine": "quarantine",
     "source": "source",
+    "access": "access",
     "admin": "admin",
     "doctor": "doctor",
 }

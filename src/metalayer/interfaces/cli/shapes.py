@@ -13,6 +13,8 @@ from metalayer.core.check import Action, Dimension, Outcome
 from metalayer.core.lineage import EdgeKind
 from metalayer.core.model import Kind
 from metalayer.core.names import Layer
+from metalayer.core.people import PersonKind, Scope
+from metalayer.core.policy import Concern
 from metalayer.core.run import State, Strategy, TaskKind
 
 Shape = Mapping[str, object]
@@ -235,6 +237,52 @@ _ROWS: Shape = {
     "description": "the rows, as objects by column",
     "items": {"type": "object"},
 }
+
+_USER = {
+    "name": _text("unique, in small letters"),
+    "kind": _one_of(PersonKind),
+    "display_name": _text(),
+    "email": _text(),
+    "groups": _list(_text()),
+    "roles": _list(_text(), "the roles that files give to the user or one of the groups"),
+    "attributes": {"type": "object", "description": "the values of each attribute, as a list"},
+    "issuer": _maybe(_text("the OpenID provider")),
+    "subject": _maybe(_text("what that provider calls the user")),
+    "password": _truth("whether one is set"),
+    "created_at": _maybe(_moment()),
+    "disabled_at": _maybe(_moment()),
+    "last_seen_at": _maybe(_moment()),
+}
+_TOKEN = {
+    "id": _text("by which it is revoked"),
+    "user": _text(),
+    "label": _text(),
+    "scopes": _list(_one_of(Scope)),
+    "created_at": _moment(),
+    "expires_at": _moment(),
+    "last_used_at": _maybe(_moment()),
+    "revoked_at": _maybe(_moment()),
+}
+_GROUP_DONE = _object("", group=_text(), done=_text("what was done"))
+_SEEN = _object(
+    "what a user sees of a table; no columns is nothing",
+    user=_text(),
+    table=_TABLE,
+    columns=_list(
+        _object(
+            "",
+            column=_text(),
+            shown=_text("as it is, or how it is masked"),
+            mask=_maybe(_text("the mask, with its place")),
+            tags=_list(_object("", **{"tag": _text(), "from": _text("the column at which it was declared")})),
+            roles=_list(_text(), "the roles that grant it"),
+        )
+    ),
+    hidden=_list(_text(), "columns that are not shown"),
+    rows=_list(_text(), "the row filters that apply, with their places"),
+    rules=_list(_text(), "the grants, with their places"),
+    trouble=_maybe(_text("why the policies cannot be applied")),
+)
 
 SHAPES: Mapping[str, Shape] = {
     "init": _object("", project=_text("its name"), directory=_text(), files=_list(_text(), "what was written")),
@@ -491,6 +539,54 @@ SHAPES: Mapping[str, Shape] = {
             aside=_list(_object("", part=_text(), reason=_text()), "those that cannot be read"),
         )
     ),
+    "access users list": _list(_object("", **_USER)),
+    **{
+        f"access users {name}": _object("the user as it is then", **_USER)
+        for name in ("show", "add", "set", "password", "disable", "enable")
+    },
+    "access users remove": _object("", removed=_text("the user's name")),
+    "access groups list": _list(
+        _object(
+            "",
+            group=_text(),
+            description=_text(),
+            members=_list(_text()),
+            roles=_list(_text(), "the roles that files give to it"),
+        )
+    ),
+    **{f"access groups {name}": _GROUP_DONE for name in ("add", "remove", "join", "leave")},
+    "access roles": _list(
+        _object(
+            "",
+            role=_text(),
+            description=_text(),
+            may=_list(_one_of(Scope)),
+            groups=_list(_text(), "the groups that have it"),
+            users=_list(_text(), "the users who have it besides"),
+            held_by=_list(_text(), "all users who have it"),
+            reads=_list(_text(), "its grants in a few words"),
+            place=_maybe(_text("file and line; null where it is built in")),
+        )
+    ),
+    "access tokens list": _list(_object("", **_TOKEN)),
+    "access tokens create": _object("", **_TOKEN, secret=_text("the token itself, told this once")),
+    "access tokens revoke": _object("", revoked=_text("its id"), user=_text()),
+    "access check": _object(
+        "exit code 0 where nothing is to be mended, else 1",
+        ok=_truth(),
+        findings=_list(
+            _object(
+                "",
+                concern=_one_of(Concern),
+                message=_text(),
+                mend=_text(),
+                place=_maybe(_text("file and line of the rule")),
+                remark=_truth("whether nothing need be done"),
+            )
+        ),
+    ),
+    "access who": _list(_SEEN, "one entry for each user who is not disabled"),
+    "access what": _list(_SEEN, "one entry for each table of which something is seen"),
     "admin maintain": _object(
         "",
         compacted=_list(
