@@ -152,6 +152,21 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """How the parts of a source are held back after their rows were taken out, and given again.
+
+    Attributes:
+        hold: returns a part's next position, given its position, the batch whose rows were taken out, and the batch
+            whose rows now count for the part (None: none do); until it is released the source does not give this
+            content again, under whatever name.
+        release: returns the next position of a part that a batch holds back, None where the batch holds nothing of it.
+    """
+
+    hold: Callable[[Position, str, str | None], Position]
+    release: Callable[[Position, str], Position | None]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceType:
     """A kind of source: what a declaration may say of it, and how it is opened.
 
@@ -162,6 +177,7 @@ class SourceType:
             project's root and the policy for columns that are not known.
         file: whether its parts are files, so that each table has a ``__current`` even without a key.
         tables: whether one declaration may hold several tables.
+        recall: how its parts are given again after their rows were retracted; None where they cannot be.
     """
 
     name: str
@@ -169,3 +185,4 @@ class SourceType:
     open: Callable[[Any, tuple[Column, ...], str, DriftPolicy], Source]
     file: bool = False
     tables: bool = False
+    recall: Recall | None = None

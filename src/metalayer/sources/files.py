@@ -21,6 +21,7 @@ from metalayer.sources.listing import Content, Found, content, find
 from metalayer.sources.matching import Match, match
 from metalayer.sources.naming import column_names
 from metalayer.sources.reading import ShapedFile, look, new_types, rows, statements
+from metalayer.sources.recall import RECALL, carried, held_back, hold, is_held_back
 
 BATCH_BYTES = 256 * 1024 * 1024
 BATCH_FILES = 500
@@ -43,6 +44,14 @@ class _Taken:
     position: Position
     file: ShapedFile
     quoted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Contents by their hash: those whose rows lie in the table, with the file; those held back, with the batch."""
+
+    held: dict[str, str]
+    retracted: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ class FileSource:
                 target = new if _loaded(before) is None else changed
                 target.append(_Work(item, "tried again" if before.get("aside") else "changed", before))
             elif before.get("aside"):
-                if before.get("reading") != self._reading():
+                if before.get("reading") != self._reading() and not is_held_back(before):
                     new.append(_Work(item, "tried again", before))
             elif "same_as" in before and before["hash"] not in live:
                 new.append(_Work(item, f"{before['same_as']}, which held the same, has changed", before))
@@ -134,11 +143,12 @@ class FileSource:
         """Yield batches of new and changed files, each up to 256 MB or 500 files."""
         found = self._find()
         held = {hash_: name for name, position in cursor.items() if (hash_ := _loaded(position)) is not None}
+        known = _Known(held, held_back(cursor))
         columns = self.columns
         done: set[str] = set()
         for group in _groups(self._work(cursor, found)):
             done |= {work.found.name for work in group}
-            batch = self._batch(group, columns, held, engine)
+            batch = self._batch(group, columns, known, engine)
             columns = batch.columns
             if batch.parts or batch.aside or batch.already or batch.touched:
                 yield batch
@@ -150,7 +160,7 @@ class FileSource:
             if "same_as" in cursor.get(item.name, {}) and cursor[item.name]["hash"] not in held
         ]
         for group in _groups(copies):
-            batch = self._batch(group, columns, held, engine)
+            batch = self._batch(group, columns, known, engine)
             columns = batch.columns
             yield batch
 
@@ -180,14 +190,15 @@ class FileSource:
             rest = replace(other, aside=batch.aside, already=batch.already, touched=batch.touched, drift=batch.drift)
             yield rest if number == 0 else other
 
-    def _batch(self, group: list[_Work], columns: tuple[Column, ...], held: dict[str, str], engine: Engine) -> Batch:
+    def _batch(self, group: list[_Work], columns: tuple[Column, ...], contents: _Known, engine: Engine) -> Batch:
         """Return a batch of the group's files, after a look at the content and the shape of each."""
+        held = contents.held
         aside: list[SetAside] = []
         already: list[SetAside] = []
         touched: list[SetAside] = []
         taken: list[_Taken] = []
         for work in group:
-            name, position = work.found.name, self._position(work.found)
+            name, position = work.found.name, {**self._position(work.found), **carried(work.before)}
             before = _loaded(work.before)
             if before is not None:
                 position["before"] = before
@@ -196,6 +207,9 @@ class FileSource:
                 position["hash"] = known.hash
                 if before == known.hash:
                     touched.append(SetAside(name, position, "its time changed, its content did not"))
+                    continue
+                if (batch_id := contents.retracted.get(known.hash)) is not None:
+                    aside.append(_retracted(name, position, batch_id))
                     continue
                 if before is not None and held.get(before) == name:
                     del held[before]
@@ -355,6 +369,18 @@ def _loaded(position: Position | None) -> str | None:
     return None if hash_ is None else str(hash_)
 
 
+def _retracted(name: str, position: Position, batch_id: str) -> SetAside:
+    """Return a file as one whose content is held back."""
+    known = {**carried(position), "aside": True}
+    marked = hold({**position, **known, "before": position["hash"]}, batch_id, None)
+    kept = {"before": position["before"]} if "before" in position else {}
+    return SetAside(
+        name,
+        {**marked, **kept},
+        f"its content was retracted ({batch_id}); `metalayer source reload {batch_id}` loads it again",
+    )
+
+
 def _aside(name: str, position: dict[str, object], error: OSError | SourceError) -> SetAside:
     """Return a file as one that is set aside for what is in it, or for the rights it lacks.
 
@@ -411,7 +437,7 @@ def _type(name: str, format_: Format, options: type) -> SourceType:
     def open_(given: FileOptions, columns: tuple[Column, ...], root: str, drift: DriftPolicy = "evolve") -> FileSource:
         return FileSource(format_, given, columns, str(Path(root).absolute()), drift)
 
-    return SourceType(name, options, open_, file=True)
+    return SourceType(name, options, open_, file=True, recall=RECALL)
 
 
 CSV = _type("csv", Format.CSV, TextOptions)
