@@ -34,16 +34,21 @@ from metalayer.orchestration.retry import surely
 from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
+    from metalayer.build.retract import Retracted
     from metalayer.catalog.entries import Entry
     from metalayer.catalog.glossary import Term
     from metalayer.catalog.impact import Proposal, Reach
     from metalayer.catalog.trace import Step
     from metalayer.core.draft import ModelDraft, SourceDraft
     from metalayer.core.lineage import Graph, Lineage, Point
+<<<<<<< HEAD
     from metalayer.core.source import Source
     from metalayer.core.tags import Tags
     from metalayer.governance.findings import AccessFinding
     from metalayer.governance.people import People
+=======
+    from metalayer.core.source import Recall, Source
+>>>>>>> 8c8bf1c (Retraction of batches)
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.metastore.postgres import Metastore
@@ -399,25 +404,11 @@ class Workspace:
         scratch: bool = True,
         restate: Restatement | None = None,
     ) -> RunResult:
-        from metalayer.orchestration.runs import process, run, with_report  # noqa: PLC0415
+        from metalayer.orchestration.runs import begun, run, with_report  # noqa: PLC0415
 
         events: list[Event] = []
         shop = replace(self._shop(events), scratch=refresh and scratch, restate=restate)
-        row = facts.RunRow(
-            shop.context.run_id,
-            self.settings.name,
-            State.RUNNING,
-            command,
-            selection,
-            shop.context.author,
-            socket.gethostname(),
-            os.getpid(),
-            shop.context.started_at,
-            None,
-            None,
-            None,
-            process(os.getpid()),
-        )
+        row = begun(shop.context, command, selection)
         try:
             result = run(
                 shop, todo, chosen, row, refresh=refresh, code_version=_version(), git_commit=_git(self.project.root)
@@ -736,6 +727,48 @@ class Workspace:
             site = Site(session, state, self._relations(state, session), self._shop([]).context)
             replay(model, site, self.lake)
         return self.run(f"{model.name}+", command="quarantine replay")
+
+    # Undo
+
+    def retract(self, batch_id: str) -> Retracted:
+        """Take the rows of one batch out of its source's tables; the next run computes what is derived from them.
+
+        Raises:
+            UsageError: there is no such batch, or it is retracted already.
+            ConflictError: others wrote to the table again and again meanwhile.
+        """
+        from metalayer.orchestration import undo  # noqa: PLC0415 - for undo only
+
+        events: list[Event] = []
+        shop = self._shop(events)
+        batch = undo.batch_to_retract(shop, batch_id)
+        done = undo.retract(shop, batch, self._recall(batch.table), code_version=_version())
+        surely(lambda: facts.record_events(self.metastore.connection, events))
+        return done
+
+    def reload(self, batch_id: str) -> tuple[str, ...]:
+        """Let the next run load again what a retracted batch had loaded; return the parts of its source.
+
+        Raises:
+            UsageError: there is no such batch, it is not retracted, or its source cannot give its rows again.
+        """
+        from metalayer.orchestration import undo  # noqa: PLC0415 - for undo only
+
+        shop = self._shop([])
+        batch = undo.batch_to_reload(shop, batch_id)
+        return undo.reload(shop, batch, self._recall(batch.table))
+
+    def _recall(self, table: TableName) -> Recall | None:
+        """Return how the parts of a source are held back and given again, None where they cannot be."""
+        from metalayer.sources import source_type  # noqa: PLC0415 - queries need no source
+
+        model = self.project.models.get(table)
+        if model is None or not isinstance(model.query, Ingest):
+            return None
+        try:
+            return source_type(model.query.type).recall
+        except UsageError:
+            return None  # what brought the source is not installed any more
 
     # Care
 

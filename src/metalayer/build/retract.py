@@ -98,6 +98,8 @@ def retract(
         for word, name in (("rows", table), ("quarantined", table.quarantine), ("rejected", table.rejects))
     }
     reason = f"its rows were retracted ({batch.batch_id})"
+    if recall is not None:
+        reason += f"; `metalayer source reload {batch.batch_id}` loads them again"
     moves = [_moved(part, batch.batch_id, recall, reason) for part in parts]
 
     def record(connection: facts.Connection, snapshot: int) -> None:
@@ -166,7 +168,8 @@ def release(batch: batches.BatchRow, recall: Recall, office: Office) -> tuple[st
         for part in facts.cursor_of(connection, batch.table).values():
             position = recall.release(part.position, batch.batch_id)
             if position is not None:
-                reason = "to be loaded again" if part.state == "aside" else part.reason
+                held = part.state == "aside" and batch.batch_id in part.reason
+                reason = "to be loaded again" if held else part.reason
                 moves.append(batches.Move(part.part, part.version, position, part.state, reason, part.batch_id))
         batches.move_parts(connection, batch.table, moves, snapshot=office.lake.newest(connection), at=at)
     return tuple(move.part for move in moves)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from metalayer.build.context import RunContext
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName
@@ -47,6 +49,25 @@ def is_alive(row: facts.RunRow) -> bool:
     """Tell whether the process of a run of this host still lives, for all that is known."""
     found = process(row.pid)
     return found is not None and (not found or not row.process or found == row.process)
+
+
+def begun(context: RunContext, command: str, selection: str | None) -> facts.RunRow:
+    """Return the record of a run that this process begins."""
+    return facts.RunRow(
+        context.run_id,
+        context.environment,
+        State.RUNNING,
+        command,
+        selection,
+        context.author,
+        socket.gethostname(),
+        os.getpid(),
+        context.started_at,
+        None,
+        None,
+        None,
+        process(os.getpid()),
+    )
 
 
 def run(

@@ -539,6 +539,7 @@ SHAPES: Mapping[str, Shape] = {
             aside=_list(_object("", part=_text(), reason=_text()), "those that cannot be read"),
         )
     ),
+<<<<<<< HEAD
     "access users list": _list(_object("", **_USER)),
     **{
         f"access users {name}": _object("the user as it is then", **_USER)
@@ -587,6 +588,23 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "access who": _list(_SEEN, "one entry for each user who is not disabled"),
     "access what": _list(_SEEN, "one entry for each table of which something is seen"),
+=======
+    "source retract": _object(
+        "",
+        batch=_text("its id"),
+        table=_TABLE,
+        snapshot=_count("the commit that took its rows out"),
+        rows=_count("rows that left the table"),
+        quarantined=_count("rows that left its __quarantine"),
+        rejected=_count("lines that left its __rejects"),
+        parts=_list(_text(), "files or parts whose rows they were"),
+        again=_list(
+            _object("", part=_text(), batch=_text("whose rows count again")), "what the batch had replaced before"
+        ),
+        reloadable=_truth("whether `source reload` can let a run load it again"),
+    ),
+    "source reload": _object("", batch=_text("its id"), parts=_list(_text(), "what the next run loads")),
+>>>>>>> 8c8bf1c (Retraction of batches)
     "admin maintain": _object(
         "",
         compacted=_list(

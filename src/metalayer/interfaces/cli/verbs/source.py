@@ -152,6 +152,70 @@ def check(call: Call, name: str) -> None:
             say(f"  set aside: {visible(item['part'])}: {visible(item['reason'])}")
 
 
+@verb(
+    "retract",
+    examples=(
+        "metalayer source retract b-20260301-120000-3f9a1c",
+        "metalayer source retract b-… -e prod --yes -o json",
+    ),
+)
+@click.argument("batch", metavar="BATCH")
+def retract(call: Call, batch: str) -> None:
+    """Take the rows of one batch out of bronze.
+
+    The batch's id is in `metalayer history RUN` and in each row (_batch_id). Its rows, rejected lines and quarantined
+    rows leave in one commit; what they had replaced counts again. The next run brings what is derived up to date. A
+    run does not load the same content again until `metalayer source reload BATCH` says so; a corrected file is loaded
+    as any changed one.
+    """
+    with call.open() as workspace:
+        call.confirm(f"take the rows of {batch} out of bronze")
+        done = workspace.retract(batch)
+    table = done.batch.table
+    if call.json:
+        print_json(
+            {
+                "batch": batch,
+                "table": str(table),
+                "snapshot": done.snapshot,
+                "rows": done.rows,
+                "quarantined": done.quarantined,
+                "rejected": done.rejected,
+                "parts": list(done.parts),
+                "again": [{"part": part, "batch": other} for part, other in done.again],
+                "reloadable": done.held,
+            }
+        )
+        return
+    say(f"{table}: {done.rows} rows of {batch} were taken out (snapshot {done.snapshot})")
+    for word, count in (("quarantine", done.quarantined), ("rejects", done.rejected)):
+        if count:
+            say(f"{table}__{word}: {count} rows were taken out")
+    for part, other in done.again:
+        say(f"  {visible(part)}: its rows of {other} count again")
+    note(f"Next: metalayer run -s {table}+ brings what is derived up to date")
+    if done.held:
+        note(f"metalayer source reload {batch} lets a run load the same content again")
+
+
+@verb("reload", examples=("metalayer source reload b-20260301-120000-3f9a1c",))
+@click.argument("batch", metavar="BATCH")
+def reload(call: Call, batch: str) -> None:
+    """Let the next run load a retracted batch again.
+
+    What it had loaded is loaded as a new batch, from the files as they are now.
+    """
+    with call.open() as workspace:
+        call.confirm(f"let {batch} be loaded again")
+        parts = workspace.reload(batch)
+    if call.json:
+        print_json({"batch": batch, "parts": list(parts)})
+        return
+    for part in parts:
+        say(f"to be loaded again: {visible(part)}")
+    note("Next: metalayer run")
+
+
 def named(project: Project, name: str) -> list[TableName]:
     """Return the tables of a source: by the table's name, with or without its layer, or by that of its declaration.
 
@@ -172,5 +236,5 @@ def named(project: Project, name: str) -> list[TableName]:
     return found
 
 
-for _verb in (add, list_sources, check):
+for _verb in (add, list_sources, check, retract, reload):
     command.add_command(_verb)
