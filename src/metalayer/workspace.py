@@ -41,14 +41,10 @@ if TYPE_CHECKING:
     from metalayer.catalog.trace import Step
     from metalayer.core.draft import ModelDraft, SourceDraft
     from metalayer.core.lineage import Graph, Lineage, Point
-<<<<<<< HEAD
-    from metalayer.core.source import Source
+    from metalayer.core.source import Recall, Source
     from metalayer.core.tags import Tags
     from metalayer.governance.findings import AccessFinding
     from metalayer.governance.people import People
-=======
-    from metalayer.core.source import Recall, Source
->>>>>>> 8c8bf1c (Retraction of batches)
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.metastore.postgres import Metastore

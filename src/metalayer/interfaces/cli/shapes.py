@@ -539,7 +539,6 @@ SHAPES: Mapping[str, Shape] = {
             aside=_list(_object("", part=_text(), reason=_text()), "those that cannot be read"),
         )
     ),
-<<<<<<< HEAD
     "access users list": _list(_object("", **_USER)),
     **{
         f"access users {name}": _object("the user as it is then", **_USER)
@@ -588,7 +587,6 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "access who": _list(_SEEN, "one entry for each user who is not disabled"),
     "access what": _list(_SEEN, "one entry for each table of which something is seen"),
-=======
     "source retract": _object(
         "",
         batch=_text("its id"),
@@ -604,7 +602,6 @@ SHAPES: Mapping[str, Shape] = {
         reloadable=_truth("whether `source reload` can let a run load it again"),
     ),
     "source reload": _object("", batch=_text("its id"), parts=_list(_text(), "what the next run loads")),
->>>>>>> 8c8bf1c (Retraction of batches)
     "admin maintain": _object(
         "",
         compacted=_list(
