@@ -250,8 +250,14 @@ class Workspace:
                 return session.relation_sql(name)
             return None
 
+        def kept(model: Model) -> str | None:
+            from metalayer.build.current import kept_relation  # noqa: PLC0415 - for what reads current rows only
+
+            pairs = superseded.get(model.name, ())
+            return kept_relation(model, state, session, pairs, self.metastore.connection, self.settings.name)
+
         superseded = facts.superseded_of(self.metastore.connection, state.snapshot)
-        return Relations(self.project, self.settings.name, superseded, table, self._columns(state))
+        return Relations(self.project, self.settings.name, superseded, table, self._columns(state), kept)
 
     @contextmanager
     def _reading(self, at: int | None) -> Iterator[tuple[Session, Relations, int]]:

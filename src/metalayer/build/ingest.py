@@ -398,7 +398,7 @@ def _current_view(model: Model, table: TableName, replaced: dict[str, str], site
     from metalayer.lake import ViewChange, outside_sql  # noqa: PLC0415 - imported when there is work
 
     pairs = (*site.relations.superseded.get(model.name, ()), *replaced.items())
-    outside = replace(site.relations, table=outside_sql, superseded={model.name: tuple(sorted(set(pairs)))})
+    outside = replace(site.relations.outside(outside_sql), superseded={model.name: tuple(sorted(set(pairs)))})
     return ViewChange(table.current, outside.read_through(model.name.current))
 
 

@@ -121,7 +121,7 @@ def view(model: Model, columns: Schema, site: Site) -> Landed:
     drops = () if stored is None else (TableChange(table, stored.schema, stored.head, drop=True),)
     for drop in drops:
         site.session.overlay(drop)
-    outside = replace(site.relations, table=outside_sql)
+    outside = site.relations.outside(outside_sql)
     return Landed(drops, None, judgement.verdicts, views=(ViewChange(table, outside.read_through(model.name)),))
 
 

@@ -10,6 +10,9 @@ from metalayer.core.errors import UsageError, did_you_mean
 CURRENT = "__current"
 QUARANTINE = "__quarantine"
 REJECTS = "__rejects"
+KEPT = "__current-rows"
+"""The suffix of the table that holds a source's current rows. No declared table can be named so."""
+
 COMPANIONS = (CURRENT, QUARANTINE, REJECTS)
 
 
@@ -40,6 +43,11 @@ class TableName:
     def current(self) -> TableName:
         """The latest version of each key (or, without a key, the rows of each file's newest version)."""
         return TableName(self.layer, self.name + CURRENT)
+
+    @property
+    def kept(self) -> TableName:
+        """Where the lake keeps the latest row of each key, which `current` is read from where it can be."""
+        return TableName(self.layer, self.name + KEPT)
 
     @property
     def quarantine(self) -> TableName:

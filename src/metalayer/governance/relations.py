@@ -5,8 +5,8 @@ Pure: it turns names into FROM items and reads no row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from metalayer.core.errors import BuildError, UsageError
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
@@ -35,31 +35,45 @@ def current(model: Model, base: str, superseded: tuple[tuple[str, str], ...]) ->
     A delete captured from the source removes its key. Ties of ``order_by``, which for captured changes is their time
     where nothing else is said, fall to `_ingested_at`, then `_position`.
     """
-    if not isinstance(model.query, Ingest):
+    if not isinstance(model.query, Ingest) or not (model.key or superseded):
         return base
+    return without_deletes(model, latest(model, base, superseded))
+
+
+def latest(model: Model, base: str, superseded: tuple[tuple[str, str], ...] = ()) -> str:
+    """Return the rows of each part's newest version, the latest of each key; captured deletes are rows like others."""
     text = f"SELECT * FROM {base}"
     if superseded:
-        pairs = ", ".join(f"({literal(part)}, {literal(batch)})" for part, batch in superseded)
-        text += f" WHERE (_source, _batch_id) NOT IN (VALUES {pairs})"
+        text += f" WHERE NOT {of_batches(superseded)}"
     if model.key:
         keys = ", ".join(map(quote, model.key))
-        order_by = model.order_by or (("_changed_at",) if model.query.captures else ())
-        newest = [*order_by, "_ingested_at", "_batch_id", "_position"]
-        order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in newest)
+        order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in ordering(model))
         text += f" QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
-        if model.query.captures:
-            text = f"SELECT * FROM ({text}) WHERE _op IS DISTINCT FROM 'delete'"
-    elif not superseded:
-        return base
     return f"({text})"
 
 
-def _type(text: str | None) -> DataType | None:
-    """Return a type that was found by parsing; None also for one that the lake does not hold."""
-    try:
-        return None if text is None else parse_type(text)
-    except UsageError:
-        return None
+def ordering(model: Model) -> tuple[str, ...]:
+    """Return the columns by the greatest values of which a key's latest row is found."""
+    captures = isinstance(model.query, Ingest) and model.query.captures
+    order_by = model.order_by or (("_changed_at",) if captures else ())
+    return (*order_by, "_ingested_at", "_batch_id", "_position", "_source")
+
+
+def of_batches(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return the SQL condition that a row came with one of these batches of a part."""
+    listed = ", ".join(f"({literal(part)}, {literal(batch)})" for part, batch in pairs)
+    return f"(_source, _batch_id) IN (VALUES {listed})"
+
+
+def without_deletes(model: Model, rows: str) -> str:
+    """Return the rows of keys that were not deleted at the source."""
+    if isinstance(model.query, Ingest) and model.query.captures:
+        return f"(SELECT * FROM {rows} WHERE _op IS DISTINCT FROM 'delete')"
+    return rows
+
+
+def _nothing_kept(model: Model) -> str | None:  # noqa: ARG001 - the type of `Relations.kept`
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,8 @@ class Relations:
     Attributes:
         table: returns the FROM item of a table that is in the lake, or None where it is not.
         columns: the columns of the tables in the lake.
+        kept: returns a FROM item of a keyed source's current rows that says the same as `current` and is cheaper, or
+            None where there is none. It belongs to one session: what is read elsewhere must be without it.
     """
 
     project: Project
@@ -76,6 +92,11 @@ class Relations:
     superseded: Superseded = field(hash=False)
     table: Callable[[TableName], str | None]
     columns: Mapping[TableName, Schema] = field(hash=False)
+    kept: Callable[[Model], str | None] = _nothing_kept
+
+    def outside(self, table: Callable[[TableName], str | None]) -> Relations:
+        """Return the same names as another reader of the catalog finds them: nothing that belongs to a session."""
+        return replace(self, table=table, kept=_nothing_kept)
 
     def __call__(self, name: TableName) -> str:
         """Return the FROM item that a name stands for.
@@ -86,7 +107,7 @@ class Relations:
         """
         model = self.project.model(name)
         if name.name.endswith(CURRENT):
-            return current(model, self(name.owner), self.superseded.get(name.owner, ()))
+            return self.kept(model) or current(model, self(name.owner), self.superseded.get(name.owner, ()))
         if name == model.name and model.kind is Kind.VIEW:
             return f"({self.read_through(name)})"
         found = self.table(physical(name, self.environment))

@@ -158,6 +158,39 @@ def superseded_of(connection: Connection, at: int) -> dict[TableName, tuple[tupl
     return {table: tuple(pairs) for table, pairs in found.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the kept current rows of a source say as of a publication: the source's rows up to ``source_snapshot``.
+
+    ``snapshot`` is the publication, ``source_id`` the source table's identity, ``meaning`` what made a row current.
+    """
+
+    snapshot: int
+    meaning: str
+    source_id: int
+    source_snapshot: int
+
+
+def record_kept(connection: Connection, table: TableName, kept: Kept) -> None:
+    """Record up to where a source's current rows are kept, as of a snapshot."""
+    connection.execute(
+        """INSERT INTO metalayer.kept_current VALUES (%s, %s, %s, %s, %s)
+        ON CONFLICT (table_name, snapshot_id) DO UPDATE SET meaning = excluded.meaning,
+            source_id = excluded.source_id, source_snapshot = excluded.source_snapshot""",
+        (str(table), kept.snapshot, kept.meaning, kept.source_id, kept.source_snapshot),
+    )
+
+
+def kept_at(connection: Connection, table: TableName, at: int) -> Kept | None:
+    """Return up to where a source's current rows were kept at a snapshot; None where they were not."""
+    row = connection.execute(
+        """SELECT snapshot_id, meaning, source_id, source_snapshot FROM metalayer.kept_current
+        WHERE table_name = %s AND snapshot_id <= %s ORDER BY snapshot_id DESC LIMIT 1""",
+        (str(table), at),
+    ).fetchone()
+    return Kept(*row) if row is not None else None
+
+
 def superseded_heads(connection: Connection) -> dict[TableName, int]:
     """Return for each source table the last snapshot in which a version of a part began or ceased to be replaced."""
     rows = connection.execute(
