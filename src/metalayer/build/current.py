@@ -1,9 +1,9 @@
 """The current rows of keyed sources, kept as tables: brought along with bronze by publications, read where still true.
 
-What is kept is the latest row of each key, captured deletes included (an older row that comes late must not bring a
-deleted key back). A publication stages what bronze's change set makes of it, before the models that read it. A reader at
-any snapshot takes what was kept there where the catalog proves what came since; otherwise `governance.relations.current`
-computes the same from bronze. Nothing here decides what is current: that definition has one place.
+What is kept is the latest row of each key, captured deletes included: an older row that comes late must not bring a
+deleted key back. A publication stages what bronze's change set makes of it, before the models that read it. A reader
+at any snapshot takes what was kept there where the catalog proves what came since; otherwise the definition in
+`governance.relations` computes the same from bronze. Nothing here decides what is current.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ def meaning_of(model: Model) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is kept at a snapshot, and what is provable of the source since then."""
+    """What is kept at a snapshot, and what is provable of the source since then.
+
+    ``replaced`` are batches of parts that newer versions have replaced since, or do not replace any more.
+    """
 
     stored: TableState
     changes: Changes
@@ -94,8 +97,8 @@ def _known(
         return None
     if any(change.kind is not ColumnChangeKind.ADDED for change in changes.columns):
         return None
-    then = set(facts.superseded_of(connection, last.source_snapshot).get(model.name, ()))
-    return _Known(stored, changes, tuple(pair for pair in superseded if pair not in then))
+    then = facts.superseded_of(connection, last.source_snapshot).get(model.name, ())
+    return _Known(stored, changes, tuple(sorted(set(then) ^ set(superseded))))
 
 
 def kept_relation(
@@ -135,10 +138,11 @@ def keep(model: Model, site: Site, connection: facts.Connection, *, least_rows: 
         return None
     superseded = site.relations.superseded.get(model.name, ())
     known = _known(model, site.state, site.session, superseded, connection, environment)
-    if known is None:
-        change = _rebuilt(model, site, base, stored, superseded, table)
-    else:
-        change = _followed(model, site, base, known, superseded)
+    change = (
+        _rebuilt(model, site, base, stored, superseded, table)
+        if known is None
+        else _followed(model, site, base, known, superseded)
+    )
     if change is not None:
         site.session.overlay(change)
     relation = without_deletes(model, site.session.relation_sql(table))
@@ -220,7 +224,7 @@ class _Work:
             self.session.query(f"DROP TABLE IF EXISTS {name}")
 
     def by_order(self) -> tuple[str, str]:
-        """Return SELECTs of the places that go and the rows that come where rows were only added: the later one wins."""
+        """Return SELECTs of places that go and rows that come where rows were only added: the later one wins."""
         keys = ", ".join(map(quote, self.model.key))
         few = ", ".join(map(quote, dict.fromkeys((*self.model.key, *ordering(self.model)))))
         both = (
@@ -230,11 +234,11 @@ class _Work:
         order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in ordering(self.model))
         ranked = f"SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS __place FROM {both}"
         self.make(self.keys, f"SELECT {keys}, __file, __row, __place FROM ({ranked})")
+        winners = f"(FROM {self.keys} WHERE __file IS NULL AND __place = 1)"
         on = _same_key(self.model, "new", "ranked")
         return (
             f"SELECT __file, __row FROM {self.keys} WHERE __file IS NOT NULL AND __place > 1",
-            f"SELECT new.* FROM {self.new} AS new SEMI JOIN "
-            f"(FROM {self.keys} WHERE __file IS NULL AND __place = 1) AS ranked ON {on}",
+            f"SELECT new.* FROM {self.new} AS new SEMI JOIN {winners} AS ranked ON {on}",
         )
 
     def by_identity(self) -> tuple[str, str]:

@@ -76,6 +76,14 @@ def _nothing_kept(model: Model) -> str | None:  # noqa: ARG001 - the type of `Re
     return None
 
 
+def _type(text: str | None) -> DataType | None:
+    """Return a type that was found by parsing; None also for one that the lake does not hold."""
+    try:
+        return None if text is None else parse_type(text)
+    except UsageError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Relations:
     """The names of a project at one snapshot.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from metalayer.build.current import Keeping, keep, meaning_of, sources_read
 from metalayer.build.ingest import Dock, ingest
 from metalayer.build.kinds import Site, written
 from metalayer.build.landing import CheckBlockedError
@@ -30,7 +31,7 @@ from metalayer.orchestration.retry import pauses, surely
 from metalayer.orchestration.shop import Executed, Shop
 
 if TYPE_CHECKING:
-    from metalayer.lake import LakeState, Session, TableChange
+    from metalayer.lake import LakeState, Session, TableChange, TableState
 
 
 def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: bool = False) -> Executed:
@@ -219,6 +220,7 @@ class _Publication:
     failed: set[TableName] = field(default_factory=set)
     verdicts: dict[TableName, tuple[Verdict, ...]] = field(default_factory=dict)
     still: set[TableName] = field(default_factory=set)
+    kept: dict[TableName, Keeping | None] = field(default_factory=dict)
     _session: Session | None = None
     _site: Site | None = None
 
@@ -233,6 +235,13 @@ class _Publication:
         if self._site is None:
             self._session = self.shop.lake.session(self.state.snapshot)
             relations = self.shop.relations(self.state, self._session)
+            found = relations.kept
+
+            def kept(model: Model) -> str | None:
+                keeping = self.kept.get(model.name)
+                return found(model) if keeping is None else keeping.relation
+
+            relations = replace(relations, kept=kept)
             self._site = Site(self._session, self.state, relations, self.shop.context, scratch=self.shop.scratch)
         return self._site
 
@@ -254,6 +263,7 @@ class _Publication:
             return TaskResult(task, State.DONE, 0.0, notes=("its inputs did not change",))
         self.shop.context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
         try:
+            self._keep_current(model)
             built = transform(model, self._site_of(model))
         except MetaLayerError as error:
             if error.transient:
@@ -285,6 +295,25 @@ class _Publication:
             return self.site
         return replace(self.site, days=restate.days)
 
+    def _keep_current(self, model: Model) -> None:
+        """Bring along the kept rows of the sources whose current rows a model reads, each once."""
+        for source in sorted(sources_read(self.shop.project, model)):
+            if source not in self.kept:
+                declared = self.shop.project.models[source]
+                self.kept[source] = keep(declared, self.site, self.shop.metastore.connection)
+
+    def _kept_positions(
+        self, model: Model, tables: Mapping[TableName, TableState], snapshot: int
+    ) -> dict[TableName, facts.InputPosition]:
+        """Return up to where a model read its sources' kept rows, whose change sets it may follow the next time."""
+        found = {}
+        for source in sources_read(self.shop.project, model):
+            keeping = self.kept.get(source)
+            if keeping is not None and keeping.table in tables:
+                at = self.state.snapshot if keeping.change is None else snapshot
+                found[source.kept] = facts.InputPosition(tables[keeping.table].table_id, at)
+        return found
+
     def _learn(self, built: Built) -> None:
         """Let the models downstream see the columns that were staged."""
         relations = self.site.relations
@@ -306,6 +335,9 @@ class _Publication:
         shop, context = self.shop, self.shop.context
         reach(Failpoint.RUN_BEFORE_PUBLISH)
         changes: list[TableChange] = [change for built in self.built.values() for change in built.landed.changes]
+        changes += [
+            keeping.change for keeping in self.kept.values() if keeping is not None and keeping.change is not None
+        ]
 
         def record(connection: facts.Connection, snapshot: int) -> None:
             self._record(connection, snapshot, results)
@@ -352,6 +384,7 @@ class _Publication:
                     None if stored is None else stored.table_id,
                     snapshot if name in changed else self.state.snapshot,
                 )
+            positions.update(self._kept_positions(model, tables, snapshot))
             facts.publish(
                 connection,
                 table,
@@ -367,6 +400,10 @@ class _Publication:
                 facts.record_lineage(
                     connection, table, meaning=model.meaning, edges=built.lineage.as_json(), snapshot=snapshot
                 )
+        for source, keeping in self.kept.items():
+            if keeping is not None:
+                kept = facts.Kept(snapshot, meaning_of(keeping.model), keeping.source_id, keeping.read_to)
+                facts.record_kept(connection, source, kept)
         for table, verdicts in self.verdicts.items():
             facts.record_verdicts(connection, table, verdicts, run_id=run_id, snapshot=snapshot, at=now)
         for result in results:
