@@ -44,7 +44,7 @@ def latest(model: Model, base: str, superseded: tuple[tuple[str, str], ...] = ()
     """Return the rows of each part's newest version, the latest of each key; captured deletes are rows like others."""
     text = f"SELECT * FROM {base}"
     if superseded:
-        text += f" WHERE NOT {of_batches(superseded)}"
+        text += f" WHERE {of_batches(superseded, others=True)}"
     if model.key:
         keys = ", ".join(map(quote, model.key))
         order = ", ".join(f"{quote(name)} DESC NULLS LAST" for name in ordering(model))
@@ -59,10 +59,10 @@ def ordering(model: Model) -> tuple[str, ...]:
     return (*order_by, "_ingested_at", "_batch_id", "_position", "_source")
 
 
-def of_batches(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return the SQL condition that a row came with one of these batches of a part."""
+def of_batches(pairs: Iterable[tuple[str, str]], *, others: bool = False) -> str:
+    """Return the SQL condition that a row came with one of these batches of a part, or with any of the others."""
     listed = ", ".join(f"({literal(part)}, {literal(batch)})" for part, batch in pairs)
-    return f"(_source, _batch_id) IN (VALUES {listed})"
+    return f"(_source, _batch_id) {'NOT ' if others else ''}IN (VALUES {listed})"
 
 
 def without_deletes(model: Model, rows: str) -> str:
