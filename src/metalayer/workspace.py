@@ -287,7 +287,7 @@ class Workspace:
         snapshot = None if at is None else snapshot_of(at, self.lake, self.metastore.connection, _now())
         known = tuple(str(name) for name in self.project.models)
         with self._reading(snapshot) as (session, relations, read_at):
-            text = secure(sql, reader, relations, known)
+            text = secure(sql, reader, relations, known, macros=self.project.macros)
             if limit is not None:
                 text = f"SELECT * FROM ({text}) LIMIT {int(limit)}"
             types = session.describe(text)
@@ -602,7 +602,7 @@ class Workspace:
         with self._reading(snapshot) as (session, relations, read_at):
 
             def ask(sql: str) -> Answer:
-                text = secure(sql, OWNER, relations, known)
+                text = secure(sql, OWNER, relations, known, macros=self.project.macros)
                 types = tuple(str(column.type) for column in session.describe(text))
                 columns, rows = session.fetch(text)
                 return Answer(tuple(columns), types, tuple(rows))

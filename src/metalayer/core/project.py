@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from metalayer.core.errors import Problem, UsageError, did_you_mean
+from metalayer.core.macro import DeclaredMacro
 from metalayer.core.model import Model
 from metalayer.core.names import TableName
 from metalayer.core.policy import Policies
@@ -62,6 +63,7 @@ class Project:
     documents: tuple[Document, ...] = ()
     warnings: tuple[Problem, ...] = ()
     secrets: tuple[str, ...] = ()
+    macros: tuple[DeclaredMacro, ...] = ()
     policies: Policies = field(default_factory=Policies)
 
     def model(self, name: TableName) -> Model:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from metalayer.core.errors import AccessError, did_you_mean
+from metalayer.core.macro import DeclaredMacro
 from metalayer.core.names import TableName, quote
 from metalayer.core.people import OWNER, Reader, Scope
 from metalayer.core.policy import MaskKind, Policies, RowFilter, Seen, Sight, decide
@@ -164,6 +165,7 @@ def secure(
     relations: Callable[[TableName], str],
     known: tuple[str, ...] = (),
     access: Access | None = None,
+    macros: tuple[DeclaredMacro, ...] = (),
 ) -> str:
     """Return the query with every table replaced by what the reader may see of it.
 
@@ -173,6 +175,7 @@ def secure(
         relations: what a table is for the owner.
         known: the names of tables to be suggested, for the owner.
         access: what the reader may see; needed for everybody but the owner.
+        macros: what the query may call beside what ships.
 
     Raises:
         SqlSyntaxError: it is not one SELECT.
@@ -186,7 +189,7 @@ def secure(
         )
     from metalayer.core.sql import parse_query  # noqa: PLC0415 - an idle run parses no SQL
 
-    query = parse_query(sql)
+    query = parse_query(sql, macros=macros)
     names = known if reader.is_owner or access is None else tuple(map(str, access.visible()))
     for reference in query.references:
         if reference.message and (reference.table is None or not reader.is_owner):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from metalayer.core.check import Action
 from metalayer.core.errors import UsageError
+from metalayer.core.macro import DeclaredMacro
 from metalayer.core.model import Kind
 from metalayer.core.names import CURRENT, QUARANTINE, TableName
 from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column, DataType, Schema, parse_type, schema
@@ -31,6 +32,7 @@ class Holdings:
 
     tables: dict[TableName, Schema | None] = field(default_factory=dict)
     yielded: dict[TableName, Schema | None] = field(default_factory=dict)
+    macros: tuple[DeclaredMacro, ...] = ()
 
     def of(self, table: TableName) -> Schema | None:
         """Return the columns of a table or of what belongs to it."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from metalayer.core.check import References
+from metalayer.core.check import Check, References, RowSql, TableSql
 from metalayer.core.errors import Location, did_you_mean
-from metalayer.core.model import Model
+from metalayer.core.macro import DeclaredMacro
+from metalayer.core.model import Model, SqlQuery
 from metalayer.core.names import CURRENT, REJECTS, Layer, TableName
+from metalayer.core.sql import SqlSyntaxError, expand
 from metalayer.project.checks import DeclaredCheck
 from metalayer.project.columns import Holdings
 from metalayer.project.draft import Draft
@@ -30,7 +32,7 @@ def judge(
         drafts: what the files declare.
         owner: who answers for the tables that do not say.
         mistakes: where what is wrong is noted.
-        holdings: where the columns of each table are noted, for who asks afterwards.
+        holdings: where the columns of each table are noted, for who asks afterwards; its macros are put in place.
     """
     declared = _unique(drafts, mistakes)
     for draft in declared.values():
@@ -40,7 +42,7 @@ def judge(
     models = {}
     for name in order:
         draft = judge_columns(declared[name], holdings, mistakes)
-        models[name] = _model(draft, owner)
+        models[name] = _model(draft, owner, holdings.macros)
     for name in order:
         judge_references(declared[name], holdings, mistakes)
     return models
@@ -159,13 +161,30 @@ def _add_reference(
     edges[draft.name] |= {parent}
 
 
-def _model(draft: Draft, owner: str) -> Model:
+def _plain(check: Check, macros: tuple[DeclaredMacro, ...]) -> Check:
+    """Return a check with the macros of its SQL put in place; SQL that is wrong was noted and stays as it is."""
+    try:
+        match check.rule:
+            case RowSql(expression):
+                return replace(check, rule=RowSql(expand(expression, macros).text))
+            case TableSql(query, expected):
+                return replace(check, rule=TableSql(expand(query, macros).text, expected))
+            case _:
+                return check
+    except SqlSyntaxError:
+        return check
+
+
+def _model(draft: Draft, owner: str, macros: tuple[DeclaredMacro, ...]) -> Model:
     shape = draft.shape
-    checks = (*draft.implied, *(item.check for item in draft.checks))
+    checks = (*draft.implied, *(_plain(item.check, macros) for item in draft.checks))
+    query = draft.query
+    if isinstance(query, SqlQuery) and draft.parsed is not None:
+        query = replace(query, text=draft.parsed.plain)
     model = Model(
         name=draft.name,
         kind=draft.kind,
-        query=draft.query,
+        query=query,
         location=draft.location,
         key=shape.key,
         order_by=shape.order_by,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from metalayer.core.check import Check, References, RowSql, TableSql
 from metalayer.core.errors import Location, did_you_mean
+from metalayer.core.macro import DeclaredMacro
 from metalayer.core.model import Ingest, SqlQuery
 from metalayer.core.names import TableName
 from metalayer.core.schema import Column, Schema
@@ -26,7 +27,7 @@ def judge_columns(draft: Draft, holdings: Holdings, mistakes: Mistakes) -> Draft
     Returns:
         The draft with its columns spelled as its query spells them.
     """
-    judge = _Judge(draft, mistakes)
+    judge = _Judge(draft, mistakes, holdings.macros)
     if isinstance(draft.query, Ingest):
         columns = kept = pinned(draft)
     else:
@@ -57,9 +58,10 @@ def _spelled(names: tuple[str, ...], columns: Schema) -> tuple[str, ...]:
 class _Judge:
     """Judges the columns that one draft names."""
 
-    def __init__(self, draft: Draft, mistakes: Mistakes) -> None:
+    def __init__(self, draft: Draft, mistakes: Mistakes, macros: tuple[DeclaredMacro, ...]) -> None:
         self.draft = draft
         self.mistakes = mistakes
+        self.macros = macros
 
     def outputs(self, holdings: Holdings) -> tuple[OutputColumn, ...] | None:
         """Return what the query yields, and note the columns in it that are not there."""
@@ -187,7 +189,7 @@ class _Judge:
         sight = "its own row" if is_row else "this"
         place = Inside(item.node.value("sql"), self.draft.file, self.draft.location, len(prefix))
         try:
-            parsed = parse_query(text)
+            parsed = parse_query(text, macros=self.macros)
             found = parsed.resolve({self.draft.name: texts(columns)} if columns is not None else {})
         except SqlSyntaxError as error:
             message, at = error.message, place.at(error.line, error.column)

@@ -16,7 +16,7 @@ DOCUMENT_DIRECTORIES = {
     "policies": "policies",
     "tests": "test",
 }
-DIRECTORIES = (*(layer.value for layer in Layer), "reference", "contracts", *DOCUMENT_DIRECTORIES)
+DIRECTORIES = (*(layer.value for layer in Layer), "reference", "macros", "contracts", *DOCUMENT_DIRECTORIES)
 
 
 def declared_files(root: Path) -> Iterator[Path]:

@@ -21,6 +21,7 @@ from metalayer.project.environment import DEFAULT_ENVIRONMENT
 from metalayer.project.files import DeclaredFile, Mistakes, read_file
 from metalayer.project.judging import judge
 from metalayer.project.layout import DIRECTORIES, DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
+from metalayer.project.macros import read_macros
 from metalayer.project.models import read_python_model, read_sql_model
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, read_yaml
 from metalayer.project.policies import PolicyFile, read_policies
@@ -44,8 +45,9 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
     mistakes = Mistakes()
     reader = ShapeReader(mistakes)
     settings = _settings(directory, reader)
+    reader.macros = read_macros(directory, mistakes)
     drafts = [draft for found in _declaring(directory) for draft in _drafts(found, directory, sources, reader)]
-    holdings, policy_files = Holdings(), list[PolicyFile]()
+    holdings, policy_files = Holdings(macros=reader.macros), list[PolicyFile]()
     models = judge(drafts, settings.defaults.owner if settings else "", mistakes, holdings)
     documents = tuple(_documents(directory, models, reader, policy_files))
     policies = read_policies(policy_files, models, holdings, reader)
@@ -60,6 +62,7 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
         documents=documents,
         warnings=tuple(sorted(mistakes.warnings, key=_by_place)),
         secrets=settings.secrets.command if settings.secrets else (),
+        macros=reader.macros,
         policies=policies,
     )
 

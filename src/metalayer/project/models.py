@@ -29,7 +29,7 @@ def read_sql_model(file: DeclaredFile, layer: Layer, stem: str, reader: ShapeRea
     draft = _model(name, file, node, shape, query, reader)
     parsed = None
     if query.text or len(reader.mistakes) == before:  # front matter without an end takes the query with it
-        parsed = parse_sql(query.text, file, query.line, reader.mistakes)
+        parsed = parse_sql(query.text, file, query.line, reader)
     if parsed is None:
         return replace(draft, sound=False)
     reads = []
@@ -42,12 +42,13 @@ def read_sql_model(file: DeclaredFile, layer: Layer, stem: str, reader: ShapeRea
     return replace(draft, parsed=parsed, reads=tuple(reads), sound=len(reader.mistakes) == before)
 
 
-def parse_sql(text: str, file: DeclaredFile, line: int, mistakes: Mistakes) -> Query | None:
+def parse_sql(text: str, file: DeclaredFile, line: int, reader: ShapeReader) -> Query | None:
     """Return the query that begins on ``line`` of a file; None, and a mistake noted, where it is none."""
     try:
-        return parse_query(text)
+        return parse_query(text, macros=reader.macros)
     except SqlSyntaxError as error:
-        mistakes.add(error.message, hint=error.hint, location=file.at(line + error.line - 1, error.column))
+        place = file.at(line + error.line - 1, error.column)
+        reader.mistakes.add(error.message, hint=error.hint, location=place)
         return None
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from metalayer.core.errors import UsageError, did_you_mean
+from metalayer.core.macro import DeclaredMacro
 from metalayer.project.amounts import parse_duration
 from metalayer.project.files import Mistakes
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, locate, plain
@@ -104,6 +105,8 @@ class ShapeReader:
 
     def __init__(self, mistakes: Mistakes) -> None:
         self.mistakes = mistakes
+        self.macros: tuple[DeclaredMacro, ...] = ()
+        """What the SQL of declarations may call beside what ships."""
         self.nodes: dict[int, tuple[object, MapNode]] = {}
 
     def node_of(self, shape: object) -> MapNode:

@@ -9,6 +9,7 @@ Importing this package imports SQLGlot, which costs about 0.1 s of CPU: `core` i
 
 from metalayer.core.sql.condition import Condition, single_expression
 from metalayer.core.sql.flow import Flow
+from metalayer.core.sql.macros import MacroError, expand, shipped_names
 from metalayer.core.sql.parse import SqlSyntaxError
 from metalayer.core.sql.policy import PolicyExpression, policy_expression
 from metalayer.core.sql.query import Query, parse_query
@@ -19,6 +20,7 @@ __all__ = [
     "ColumnProblem",
     "Condition",
     "Flow",
+    "MacroError",
     "OutputColumn",
     "PolicyExpression",
     "Query",
@@ -27,7 +29,9 @@ __all__ = [
     "Resolution",
     "Schemas",
     "SqlSyntaxError",
+    "expand",
     "parse_query",
     "policy_expression",
+    "shipped_names",
     "single_expression",
 ]

@@ -10,6 +10,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from metalayer.core.names import Layer, TableName
 from metalayer.core.sql.expressions import Expressions
+from metalayer.core.sql.macros import expand
 from metalayer.core.sql.parse import SqlSyntaxError, Statement, parse_expression, position, start_of
 from metalayer.core.sql.problems import Problems
 from metalayer.core.sql.scope import Field, Output, Relation, Scope, base_table
@@ -26,6 +27,7 @@ class Condition:
 
     Attributes:
         text: the text as given.
+        plain: the text that runs: its macros put in place.
         columns: the columns it uses, lower case, each once, sorted.
     """
 
@@ -33,9 +35,14 @@ class Condition:
     columns: tuple[str, ...] = field(compare=False)
     _statement: Statement = field(repr=False, compare=False)
 
+    @property
+    def plain(self) -> str:
+        """Return the text that runs: with its macros put in place."""
+        return self._statement.text
+
     def problems(self, columns: Iterable[str]) -> tuple[ColumnProblem, ...]:
         """Return the columns that are not among those of the row."""
-        problems = Problems(self.text)
+        problems = Problems(self.plain)
         row = Relation("", tuple(Field(name) for name in columns))
         Expressions(problems, _no_subquery).trace(self._statement.tree, Scope(relations=[row]))
         return problems.in_order()
@@ -58,7 +65,7 @@ def single_expression(
     >>> single_expression("amount >= 0 AND lower(country) <> 'xx'").columns
     ('amount', 'country')
     """
-    statement = parse_expression(text)
+    statement = parse_expression(expand(text).text)
     for node in statement.tree.walk():
         match node:
             case exp.Query() | exp.Values() | exp.Pivot():
@@ -73,7 +80,7 @@ def single_expression(
                 what = "A parameter"
             case _:
                 continue
-        line, column = position(text, _offset(statement, node))
+        line, column = position(statement.text, _offset(statement, node))
         raise SqlSyntaxError(f"{what} cannot stand in {where}.", hint=mend, line=line, column=column)
     if boolean and (kind := type_of(statement.tree, lambda _: None)) not in {None, "boolean"}:
         raise SqlSyntaxError(f"This is a {kind}, not a condition.", hint=mend)

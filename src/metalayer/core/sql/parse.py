@@ -122,6 +122,15 @@ def parse_expression(text: str, dialect: str = DUCKDB) -> Statement:
     return Statement(text, tokens, tree)
 
 
+def tokenize(text: str, dialect: str = DUCKDB) -> tuple[Token, ...]:
+    """Return the tokens of a text, without the closing semicolons.
+
+    Raises:
+        SqlSyntaxError: a quoted text, name or comment has no end.
+    """
+    return _tokenize(text, Dialect.get_or_raise(dialect))
+
+
 def _tokenize(text: str, engine: Dialect) -> tuple[Token, ...]:
     try:
         tokens = engine.tokenize(text)

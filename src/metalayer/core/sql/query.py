@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metalayer.core.lineage import Lineage
+from metalayer.core.macro import DeclaredMacro
 from metalayer.core.names import TableName
 from metalayer.core.sql import canonical as canonical_form
 from metalayer.core.sql import rewrite as rewriting
 from metalayer.core.sql.flow import Flow
 from metalayer.core.sql.flow import flow as flow_of
-from metalayer.core.sql.parse import DUCKDB, Statement, parse_statement
+from metalayer.core.sql.macros import Expansion, expand
+from metalayer.core.sql.parse import DUCKDB, SqlSyntaxError, Statement, parse_statement
 from metalayer.core.sql.references import places
 from metalayer.core.sql.resolve import Resolution, resolve
 from metalayer.core.sql.values import ColumnProblem, OutputColumn, Reference, Schemas
@@ -24,6 +26,7 @@ class Query:
 
     Attributes:
         text: the text as given.
+        plain: the text that runs: its macros put in place.
         inputs: the layers' tables that are read, companions included, each once, sorted; CTEs are left out.
         references: every table, file and table function that is named, in the order of the text.
     """
@@ -32,6 +35,12 @@ class Query:
     inputs: tuple[TableName, ...] = field(compare=False)
     references: tuple[Reference, ...] = field(compare=False)
     _statement: Statement = field(repr=False, compare=False)
+    _expansion: Expansion = field(repr=False, compare=False)
+
+    @property
+    def plain(self) -> str:
+        """Return the text that runs: with its macros put in place."""
+        return self._expansion.text
 
     def canonical(self) -> str:
         r"""Return the text without what does not matter to its result: the input of fingerprints.
@@ -41,7 +50,7 @@ class Query:
         >>> parse_query("SELECT  (a) -- why\nFROM silver.T WHERE (a > 1) AND (b)").canonical()
         'select a from silver . t where a > 1 and b'
         """
-        return canonical_form.canonical(self.text, self._statement.tokens)
+        return canonical_form.canonical(self.plain, self._statement.tokens)
 
     def resolve(self, schemas: Schemas) -> Resolution:
         """Look at the query once, with what is known of its tables' columns: columns, problems and lineage.
@@ -49,7 +58,16 @@ class Query:
         Raises:
             SqlSyntaxError: it is nested too deeply to be followed.
         """
-        return resolve(self._statement, self.inputs, schemas)
+        try:
+            found = resolve(self._statement, self.inputs, schemas)
+        except SqlSyntaxError as error:
+            raise self._expansion.blame(error) from error
+        places = [self._expansion.place(problem.line, problem.column) for problem in found.problems]
+        problems = tuple(
+            replace(problem, line=line, column=column)
+            for problem, (line, column) in zip(found.problems, places, strict=True)
+        )
+        return replace(found, problems=problems)
 
     def columns(self, schemas: Schemas) -> tuple[OutputColumn, ...] | None:
         """Return the output columns, or None where a star covers columns that are not known.
@@ -85,17 +103,31 @@ class Query:
         >>> print(parse_query("SELECT silver.t.a FROM silver.t").rewrite(lambda table: f'lake."{table.name}"'))
         SELECT "t".a FROM lake."t" AS "t"
         """
-        return rewriting.rewrite(self._statement, mapping)
+        try:
+            return rewriting.rewrite(self._statement, mapping)
+        except SqlSyntaxError as error:
+            raise self._expansion.blame(error) from error
 
 
 @functools.lru_cache(maxsize=256)  # a run asks for the same queries again and again, and none of them ever changes
-def parse_query(text: str, *, dialect: str = DUCKDB) -> Query:
-    """Read one query. Another ``dialect`` than DuckDB's is for reading only.
+def parse_query(text: str, *, dialect: str = DUCKDB, macros: tuple[DeclaredMacro, ...] = ()) -> Query:
+    """Read one query; macros that ship, and those given, are put in place.
+
+    Another ``dialect`` than DuckDB's is for reading only.
 
     Raises:
         SqlSyntaxError: the text is no query, more than one, or not SQL.
     """
-    statement = parse_statement(text, dialect)
-    references = tuple(place.reference for place in places(statement))
+    expansion = expand(text, macros) if dialect == DUCKDB else Expansion(text, text)
+    try:
+        statement = parse_statement(expansion.text, dialect)
+    except SqlSyntaxError as error:
+        raise expansion.blame(error) from error
+    references = tuple(_placed(place.reference, expansion) for place in places(statement))
     inputs = tuple(sorted({reference.table for reference in references if reference.table is not None}))
-    return Query(text, inputs, references, statement)
+    return Query(text, inputs, references, statement, expansion)
+
+
+def _placed(reference: Reference, expansion: Expansion) -> Reference:
+    line, column = expansion.place(reference.line, reference.column)
+    return replace(reference, line=line, column=column)

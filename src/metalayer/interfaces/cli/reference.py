@@ -27,7 +27,68 @@ _MADE = (
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file's name."""
-    return {"cli.md": _cli(), "json.md": _json(), "errors.md": _errors()}
+    return {"cli.md": _cli(), "json.md": _json(), "errors.md": _errors(), "cleaning.md": _cleaning()}
+
+
+def _cleaning() -> str:
+    from metalayer.core.sql.conventions import LOCALES, NULL_WORDS, TEMPERATURES, UNITS  # noqa: PLC0415 - for the page
+    from metalayer.core.sql.shipped import SHIPPED  # noqa: PLC0415 - as above
+
+    lines = [
+        _MADE,
+        "# Macros for cleaning",
+        "",
+        (
+            "Called in models, checks and queries like functions; what runs is plain SQL, which `metalayer render` shows. "
+            "How to use them: [Cleaning](../guides/cleaning.md)."
+        ),
+        "",
+        (
+            "What cannot be read becomes NULL, never something near it; NULL stays NULL. A locale, a country, a unit or a "
+            "type is written out in quotes."
+        ),
+    ]
+    for macro in SHIPPED:
+        lines += [
+            "",
+            f"## `{macro.call}`",
+            "",
+            f"{macro.says} Gives {macro.returns}.",
+            "",
+            "| call | gives |",
+            "|---|---|",
+        ]
+        lines += [f"| `{_cell(call)}` | `{_cell(gives)}` |" for call, gives in macro.examples]
+    lines += ["", "## Locales", "", "| locale | decimal sign | groups | order of a date |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | `{item.decimal}` | {_groups(item.groups)} | {item.order} |" for name, item in LOCALES.items()
+    ]
+    words = ", ".join(f"`{_cell(word)}`" for word in NULL_WORDS)
+    lines += ["", "## Words for NULL", "", f"In any case, with blanks around them: {words}.", "", "## Units", ""]
+    units = {**UNITS, "temperature": TEMPERATURES}
+    lines += ["| kind | units |", "|---|---|"]
+    lines += [f"| {kind} | {', '.join(f'`{unit}`' for unit in found)} |" for kind, found in units.items()]
+    lines += ["", *_DATA]
+    return "\n".join(lines) + "\n"
+
+
+_DATA = (
+    "## Where the facts come from",
+    "",
+    (
+        "Codes and names of countries and currencies are those of ISO 3166-1 and ISO 4217 as the Unicode CLDR gives them "
+        "(Unicode License v3), with some usual names added; calling codes and national prefixes are those of E.164 as "
+        "`phonenumbers` gives them (Apache License 2.0). They ship with the package and are looked up nowhere else."
+    ),
+)
+
+
+def _groups(sign: str) -> str:
+    return f"`{sign}` or a blank" if sign else "none"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def commands(
