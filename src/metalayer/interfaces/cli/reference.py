@@ -39,12 +39,14 @@ def _cleaning() -> str:
         "# Macros for cleaning",
         "",
         (
-            "Called in models, checks and queries like functions; what runs is plain SQL, which `metalayer render` shows. "
+            "Called in models, checks and queries like functions; what runs is plain SQL, which `metalayer "
+            "render` shows. "
             "How to use them: [Cleaning](../guides/cleaning.md)."
         ),
         "",
         (
-            "What cannot be read becomes NULL, never something near it; NULL stays NULL. A locale, a country, a unit or a "
+            "What cannot be read becomes NULL, never something near it; NULL stays NULL. A locale, a "
+            "country, a unit or a "
             "type is written out in quotes."
         ),
     ]
@@ -76,7 +78,8 @@ _DATA = (
     "## Where the facts come from",
     "",
     (
-        "Codes and names of countries and currencies are those of ISO 3166-1 and ISO 4217 as the Unicode CLDR gives them "
+        "Codes and names of countries and currencies are those of ISO 3166-1 and ISO 4217 as the "
+        "Unicode CLDR gives them "
         "(Unicode License v3), with some usual names added; calling codes and national prefixes are those of E.164 as "
         "`phonenumbers` gives them (Apache License 2.0). They ship with the package and are looked up nowhere else."
     ),
