@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -232,3 +233,16 @@ def test_a_pattern_that_matches_nothing_yet_is_no_error(tmp_path: Path, engine: 
     source = CSV.open(TextOptions(("*.csv",)), COLUMNS, str(tmp_path), "evolve")
     assert source.check({}).is_empty
     assert list(source.read({}, engine)) == []
+
+
+def test_a_cursor_that_began_with_another_hash_stays_valid(put: Put, shop: Shop) -> None:
+    put("a.csv", "id\n1\n")
+    begun = shop.run().cursor["a.csv"]
+    assert str(begun["hash"]).startswith("blake3:")
+    shop.cursor = {"a.csv": {**begun, "hash": hashlib.sha256(b"id\n1\n").hexdigest()}}
+    put("b.csv", "id\n1\n")
+    put("c.csv", "id\n2\n")
+    loaded = shop.run()
+    assert (list(loaded.already), loaded.column("id")) == (["b.csv"], [2])
+    assert loaded.cursor["c.csv"]["hash"] == hashlib.sha256(b"id\n2\n").hexdigest()
+    assert shop.source(verify=True).check(shop.cursor).is_empty

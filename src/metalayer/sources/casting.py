@@ -38,6 +38,10 @@ def engine_cast(text: str, type_: DataType, writing: Writing) -> str:
     if is_text(type_):
         return text
     name = type_.name if isinstance(type_, Scalar) else ""
+    if name == "decimal":
+        # The engine reads 9e-900 as the decimal 0.01.
+        plain = plain_number(text, writing)
+        return f"CASE WHEN TRY_CAST({plain} AS double) = 0 THEN 0 ELSE TRY_CAST({plain} AS {type_}) END"
     if name in _NUMBERS:
         return f"TRY_CAST({plain_number(text, writing)} AS {type_})"
     if name == "date" and writing.date:
@@ -55,7 +59,8 @@ def exact(value: str, text: str, type_: DataType, writing: Writing) -> str:
     name = type_.name if isinstance(type_, Scalar) else ""
     test = ""
     if name in _FRACTIONS:
-        test = f"isfinite({value}) OR regexp_matches({text}, '(?i)(inf|nan)')"
+        # The engine reads +-5 as -5.
+        test = f"(isfinite({value}) OR regexp_matches({text}, '(?i)(inf|nan)')) AND NOT contains({text}, '+-')"
     elif name in _NUMBERS:
         # 12.0 is 12, but 1.7 is not 2, and 0x1F is no number.
         test = f"CAST({value} AS double) = TRY_CAST({plain_number(text, writing)} AS double)"

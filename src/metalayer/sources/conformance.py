@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from metalayer.core.errors import SourceError
+from metalayer.core.errors import LakeError, SourceError
 from metalayer.core.names import literal, quote
 from metalayer.core.source import Batch, Cursor, Engine, Position, Source
 
@@ -105,14 +105,29 @@ def check_acknowledges_twice(probe: Probe, engine: Engine) -> None:
 
 def check_accounts_for_each_record(probe: Probe, engine: Engine) -> None:
     """Of each part, what the reader counted is what it yields and what it rejects; positions tell records apart."""
-    for batch in probe.open().read({}, engine):
-        for statement in batch.prepare:
+    source = probe.open()
+    for batch in source.read({}, engine):
+        _account_or_split(source, batch, engine)
+
+
+def _account_or_split(source: Source, batch: Batch, engine: Engine) -> None:
+    """Account for a batch, or for the others that stand for it where the engine refuses it, as a loader does."""
+    for statement in batch.prepare:
+        engine.query(statement)
+    try:
+        _account(batch, engine)
+    except LakeError:
+        refused = True
+    else:
+        refused = False
+    finally:
+        for statement in batch.cleanup:
             engine.query(statement)
-        try:
-            _account(batch, engine)
-        finally:
-            for statement in batch.cleanup:
-                engine.query(statement)
+    if refused:
+        others = [other for other in source.split(batch) if other != batch]
+        require(bool(others) or len(batch.parts) == 1, "A batch of several parts is refused and cannot be split.")
+        for other in others:
+            _account_or_split(source, other, engine)
 
 
 def _account(batch: Batch, engine: Engine) -> None:

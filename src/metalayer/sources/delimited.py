@@ -7,8 +7,10 @@ Nothing here runs a query.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
 
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import VARCHAR, Column, DataType
@@ -16,9 +18,11 @@ from metalayer.sources.casting import engine_cast, exact, is_text
 from metalayer.sources.dialect import TextDialect, engine_encoding
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import engine_path
+from metalayer.sources.shortcuts import Shortcut, shortcut
 
 REJECTS = "metalayer_rejects"
 SCANS = "metalayer_scans"
+_THREADS = "metalayer_threads"
 _NEVER = "\x01\x02"
 """Stands where a dialect has no text that means NULL: the engine needs one, and this occurs in no file of text."""
 
@@ -59,13 +63,31 @@ class TextFile:
     strict: bool = True
 
 
-def scan(file: TextFile, dialect: TextDialect, delimiter: str, *, keep_rejects: bool = True) -> str:
-    """Return the table function that reads a file's values as texts ``c0``, ``c1`` and so on."""
+class Misfits(Enum):
+    """What becomes of a line that is no record of the file's shape: it is kept apart, passed over, or ends the scan."""
+
+    KEPT = "kept"
+    PASSED = "passed"
+    REFUSED = "refused"
+
+
+def scan(
+    file: TextFile,
+    dialect: TextDialect,
+    delimiter: str,
+    misfits: Misfits = Misfits.KEPT,
+    types: Mapping[int, str] = MappingProxyType({}),
+) -> str:
+    """Return the table function that reads a file's values as ``c0``, ``c1`` and so on.
+
+    They are texts, but where ``types`` gives a place another type.
+    """
+    columns = ", ".join(f"'c{place}': '{types.get(place, 'VARCHAR')}'" for place in range(file.width))
     options = {
         "auto_detect": "false",
         "header": "false",
         "skip": str(file.passed),
-        "columns": "{" + ", ".join(f"'c{place}': 'VARCHAR'" for place in range(file.width)) + "}",
+        "columns": "{" + columns + "}",
         "delim": literal(delimiter),
         "quote": literal(dialect.quote),
         "escape": literal(dialect.escape if dialect.quote else ""),
@@ -77,15 +99,18 @@ def scan(file: TextFile, dialect: TextDialect, delimiter: str, *, keep_rejects: 
         options["strict_mode"] = "false"
     if dialect.comment:
         options["comment"] = literal(dialect.comment)
-    if keep_rejects:
-        options |= {
-            "store_rejects": "true",
-            "rejects_table": literal(REJECTS),
-            "rejects_scan": literal(SCANS),
-            "rejects_limit": "0",
-        }
-    else:
-        options["ignore_errors"] = "true"
+    match misfits:
+        case Misfits.KEPT:
+            options |= {
+                "store_rejects": "true",
+                "rejects_table": literal(REJECTS),
+                "rejects_scan": literal(SCANS),
+                "rejects_limit": "0",
+            }
+        case Misfits.PASSED:
+            options["ignore_errors"] = "true"
+        case Misfits.REFUSED:
+            pass
     settings = ", ".join(f"{name} = {value}" for name, value in options.items())
     return f"read_csv({literal(engine_path(file.path))}, {settings})"
 
@@ -97,7 +122,7 @@ def text_of(place: int, dialect: TextDialect, type_: DataType | None = None) -> 
     return f"nullif({column}, '')" if empty_is_value else column
 
 
-def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -> str:
+def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str, *, quickly: bool = False) -> str:
     """Return one SELECT with the table's columns, ``_position`` and ``_rescued``.
 
     ``_position`` is the record's number in the file, the header and what stands before it counted: its line, where no
@@ -105,11 +130,20 @@ def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -
     tells how far they move what follows.
 
     ``counter`` is a sequence that counts the records as they leave the reader, apart from all that comes after.
+
+    Read ``quickly``, what has a shortcut takes it, and the first line that is no record and the first value in doubt
+    end the statement with an error: what it yields to its end is what the usual reading yields.
     """
-    casts, tests, names, rescued = [], [], [], []
+    casts, tests, names, rescued, doubts = [], [], [], [], []
+    quick = shortcuts(file, dialect) if quickly else {}
     for number, item in enumerate(file.fields):
         if item.place is None:
             names.append(f"CAST(NULL AS {item.type}) AS {quote(item.name)}")
+            continue
+        if number in quick:
+            casts.append(f"{quick[number].value} AS v{number}")
+            names.append(f"v{number} AS {quote(item.name)}")
+            doubts.append(quick[number].doubt)
             continue
         text = text_of(item.place, dialect, item.type)
         if is_text(item.type):
@@ -121,13 +155,26 @@ def select(file: TextFile, dialect: TextDialect, delimiter: str, counter: str) -
         rescued.append(unread(item.name, text, f"t{number}"))
     rescued += [Kept(label, quote(f"c{place}"), f"{quote(f'c{place}')} IS NOT NULL") for label, place in file.extras]
     position = f"row_number() OVER () + ({file.passed} + 0 * nextval({literal(counter)})) AS _position"
+    kept = rescue(rescued, doubts=[doubt for doubt in doubts if doubt])
+    types = {file.fields[number].place or 0: item.type for number, item in quick.items()}
+    misfits = Misfits.REFUSED if quickly else Misfits.KEPT
     # Three steps, because the engine would cast twice what stands twice in one of them.
     return (
-        f"SELECT {', '.join([*names, '_position', rescue(rescued)])}\n"
+        f"SELECT {', '.join([*names, '_position', kept])}\n"
         f"FROM (SELECT {', '.join(['*', *tests, position])}\n"
         f"FROM (SELECT {', '.join(['*', *casts])}\n"
-        f"FROM {scan(file, dialect, delimiter)}))"
+        f"FROM {scan(file, dialect, delimiter, misfits, types)}))"
     )
+
+
+def shortcuts(file: TextFile, dialect: TextDialect) -> dict[int, Shortcut]:
+    """Return the shortcuts that a file's columns have, by the columns' numbers."""
+    found = {
+        number: shortcut(quote(f"c{item.place}"), f"v{number}", item.type, dialect)
+        for number, item in enumerate(file.fields)
+        if item.place is not None
+    }
+    return {number: item for number, item in found.items() if item is not None}
 
 
 def nothing(fields: Sequence[Field]) -> str:
@@ -154,13 +201,15 @@ def unread(name: str, text: str, value: str) -> Kept:
     return Kept(name, text, f"({text} IS NOT NULL AND {value} IS NULL)", f"{value} IS NULL")
 
 
-def rescue(items: Sequence[Kept], extra: tuple[str, str] | None = None) -> str:
+def rescue(items: Sequence[Kept], extra: tuple[str, str] | None = None, doubts: Sequence[str] = ()) -> str:
     """Return ``_rescued``: a JSON object of what did not fit.
 
-    ``extra`` are members that are JSON already, and when there are such.
+    ``extra`` are members that are JSON already, and when there are such. ``doubts`` are conditions that end the
+    statement with an error.
     """
+    doubted = f"WHEN {' OR '.join(doubts)} THEN error('a value is in doubt') " if doubts else ""
     if not items and extra is None:
-        return "CAST(NULL AS json) AS _rescued"
+        return f"CAST({f'CASE {doubted}END' if doubted else 'NULL'} AS json) AS _rescued"
     conditions = [item.condition for item in items]
     hints = [item.hint or item.condition for item in items]
     members = [
@@ -173,21 +222,33 @@ def rescue(items: Sequence[Kept], extra: tuple[str, str] | None = None) -> str:
         conditions.append(extra[1])
         hints.append(extra[1])
     kept = f"CAST('{{' || concat_ws(',', {', '.join(members)}) || '}}' AS json)"
-    return f"CASE WHEN ({' OR '.join(hints)}) AND ({' OR '.join(conditions)}) THEN {kept} END AS _rescued"
+    return f"CASE {doubted}WHEN ({' OR '.join(hints)}) AND ({' OR '.join(conditions)}) THEN {kept} END AS _rescued"
 
 
 def prepare(counters: Sequence[str]) -> tuple[str, ...]:
-    """Return the statements that make room for rejects and counts."""
-    return (*cleanup(()), *(f"CREATE OR REPLACE TEMP SEQUENCE {quote(counter)}" for counter in counters))
+    """Return the statements that make room for rejects and counts, and let one thread read.
+
+    Rows are numbered in their order, so one thread reads them; others beside it would only turn in circles.
+    """
+    return (
+        *_emptied(),
+        *(f"CREATE OR REPLACE TEMP SEQUENCE {quote(counter)}" for counter in counters),
+        f"SET VARIABLE {_THREADS} = current_setting('threads')",
+        "SET threads = 1",
+    )
 
 
 def cleanup(counters: Sequence[str]) -> tuple[str, ...]:
-    """Return the statements that remove what `prepare` and the scans made."""
+    """Return the statements that undo what `prepare` and the scans did."""
     return (
-        f"DROP TABLE IF EXISTS {quote(REJECTS)}",
-        f"DROP TABLE IF EXISTS {quote(SCANS)}",
+        f"SET threads = getvariable({literal(_THREADS)})",
+        *_emptied(),
         *(f"DROP SEQUENCE IF EXISTS {quote(counter)}" for counter in counters),
     )
+
+
+def _emptied() -> tuple[str, ...]:
+    return f"DROP TABLE IF EXISTS {quote(REJECTS)}", f"DROP TABLE IF EXISTS {quote(SCANS)}"
 
 
 def rejects(parts: Sequence[tuple[str, str]]) -> str:

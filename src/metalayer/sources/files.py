@@ -15,13 +15,15 @@ from pathlib import Path
 from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType
+from metalayer.sources.dialect import TextDialect, engine_encoding
 from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.header import compression_of
-from metalayer.sources.listing import Content, Found, content, find
+from metalayer.sources.listing import Content, Found, Hashing, content, find
 from metalayer.sources.matching import Match, match
 from metalayer.sources.naming import column_names
-from metalayer.sources.reading import ShapedFile, look, new_types, rows, statements
+from metalayer.sources.reading import Reading, ShapedFile, has_shortcuts, look, new_types, rows, statements
 from metalayer.sources.recall import RECALL, carried, held_back, hold, is_held_back
+from metalayer.sources.shortcuts import BOTH_SIGNS
 
 BATCH_BYTES = 256 * 1024 * 1024
 BATCH_FILES = 500
@@ -38,12 +40,12 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A file whose content is new, with the position its part will have, and whether quotes occur in it."""
+    """A file whose content is new, with the position its part will have, and the signs that occur in it."""
 
     work: _Work
     position: Position
     file: ShapedFile
-    quoted: bool = True
+    signs: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Known:
 
     held: dict[str, str]
     retracted: dict[str, str]
+    hashing: Hashing
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,10 @@ class FileSource:
     def _differs(self, found: Found, before: Position) -> bool:
         if (found.size, found.mtime_ns) != (before["size"], before["mtime_ns"]):
             return True
-        return self.verify and "hash" in before and content(found.path).hash != before["hash"]
+        if not (self.verify and "hash" in before):
+            return False
+        known = str(before["hash"])
+        return content(found.path, hashing=Hashing.of([known])).hash != known
 
     def _reading(self) -> str:
         """Return a fingerprint of how files are read: what was set aside is tried again when it changes."""
@@ -143,7 +149,8 @@ class FileSource:
         """Yield batches of new and changed files, each up to 256 MB or 500 files."""
         found = self._find()
         held = {hash_: name for name, position in cursor.items() if (hash_ := _loaded(position)) is not None}
-        known = _Known(held, held_back(cursor))
+        hashing = Hashing.of(str(position["hash"]) for position in cursor.values() if "hash" in position)
+        known = _Known(held, held_back(cursor), hashing)
         columns = self.columns
         done: set[str] = set()
         for group in _groups(self._work(cursor, found)):
@@ -172,7 +179,7 @@ class FileSource:
         """
         try:
             taken = [
-                _Taken(_Work(found, "looked at", None), {}, self._shape(found, self.columns, engine))
+                _Taken(_Work(found, "looked at", None), {}, self._shape(found, self.columns, engine), frozenset())
                 for found in self._find()
             ]
         except OSError as error:
@@ -203,7 +210,7 @@ class FileSource:
             if before is not None:
                 position["before"] = before
             try:
-                known = self._content(work.found)
+                known = self._content(work.found, contents.hashing)
                 position["hash"] = known.hash
                 if before == known.hash:
                     touched.append(SetAside(name, position, "its time changed, its content did not"))
@@ -217,7 +224,7 @@ class FileSource:
                     reason = f"its content was loaded as {other}"
                     already.append(SetAside(name, {**position, "same_as": other}, reason))
                     continue
-                taken.append(_Taken(work, position, self._shape(work.found, columns, engine), known.has_sign))
+                taken.append(_Taken(work, position, self._shape(work.found, columns, engine), known.signs))
             except (OSError, SourceError) as error:
                 aside.append(_aside(name, position, error))
                 if before is not None:
@@ -227,16 +234,16 @@ class FileSource:
         batch = self._assemble(taken, columns, engine)
         return replace(batch, aside=tuple(aside), already=tuple(already), touched=tuple(touched))
 
-    def _content(self, found: Found) -> Content:
-        """Return what a file's bytes are known by, and whether quotes are among them."""
+    def _content(self, found: Found, hashing: Hashing) -> Content:
+        """Return what a file's bytes are known by, and which signs that matter to a reading are among them."""
         match self.options:
             case TextOptions(dialect=dialect):
-                quote = dialect.quote.encode("latin-1", "replace")
-                return content(found.path, quote, compression_of(found.path, dialect.compression))
+                signs = (_encoded(dialect.quote, dialect), _encoded(BOTH_SIGNS, dialect))
+                return content(found.path, signs, compression_of(found.path, dialect.compression), hashing)
             case JsonOptions(dialect=dialect):
-                return content(found.path, compression=compression_of(found.path, dialect.compression))
+                return content(found.path, (), compression_of(found.path, dialect.compression), hashing)
             case ParquetOptions():
-                return content(found.path)
+                return content(found.path, hashing=hashing)
 
     def _position(self, found: Found) -> dict[str, object]:
         return {"size": found.size, "mtime_ns": found.mtime_ns, "reading": self._reading()}
@@ -274,15 +281,29 @@ class FileSource:
     def _assemble(self, taken: list[_Taken], columns: tuple[Column, ...], engine: Engine) -> Batch:
         """Return the batch that reads the files, with columns that the table does not have yet where it may evolve."""
         columns, drift = self._evolve(taken, columns, engine)
-        alone = tuple(
-            replace(self._reading_of([item], columns), alternatives=self._careful(item, columns)) for item in taken
-        )
-        if len(alone) == 1:
-            return replace(alone[0], drift=drift)
-        return replace(self._reading_of(taken, columns), alternatives=alone, drift=drift)
+        batch = self._usual(taken, columns)
+        if self._quick(taken, columns):
+            batch = replace(self._reading_of(taken, columns, Reading.QUICK), alternatives=(batch,))
+        return replace(batch, drift=drift)
 
-    def _careful(self, item: _Taken, columns: tuple[Column, ...]) -> tuple[Batch, ...]:
-        """Return the more careful reading of a file, where there is one.
+    def _quick(self, taken: list[_Taken], columns: tuple[Column, ...]) -> bool:
+        """Tell whether files may be read quickly, and would be quicker."""
+        if not isinstance(self.options, TextOptions):
+            return False
+        both = _encoded(BOTH_SIGNS, self.options.dialect)
+        return all(both not in item.signs for item in taken) and any(
+            has_shortcuts(item.file, columns, self.options) for item in taken
+        )
+
+    def _usual(self, taken: list[_Taken], columns: tuple[Column, ...]) -> Batch:
+        """Return the batch in the usual reading, with others for files that it cannot read."""
+        alone = tuple(
+            replace(self._reading_of([item], columns), alternatives=self._patient(item, columns)) for item in taken
+        )
+        return alone[0] if len(alone) == 1 else replace(self._reading_of(taken, columns), alternatives=alone)
+
+    def _patient(self, item: _Taken, columns: tuple[Column, ...]) -> tuple[Batch, ...]:
+        """Return the most careful reading of a file, where there is one.
 
         JSON is read record by record. Delimited text is read without the engine's strictness, which refuses files with
         several kinds of line ends; where quotes occur that could join what stands apart, and of a single column it
@@ -290,24 +311,25 @@ class FileSource:
         """
         slow = item.file.is_plain
         if isinstance(self.options, TextOptions):
-            slow = not item.quoted and len(item.file.shape.labels) > 1
+            quoted = _encoded(self.options.dialect.quote, self.options.dialect) in item.signs
+            slow = not quoted and len(item.file.shape.labels) > 1
         if isinstance(self.options, ParquetOptions) or not slow:
             return ()
-        return (self._reading_of([item], columns, carefully=True),)
+        return (self._reading_of([item], columns, Reading.PATIENT),)
 
-    def _reading_of(self, taken: list[_Taken], columns: tuple[Column, ...], *, carefully: bool = False) -> Batch:
+    def _reading_of(self, taken: list[_Taken], columns: tuple[Column, ...], reading: Reading = Reading.USUAL) -> Batch:
         """Return a batch of files: a SELECT for each, and what is run around them."""
         parts: list[Part] = []
         counted: list[tuple[ShapedFile, str]] = []
         for number, item in enumerate(taken):
             counter = f"metalayer_read_{number}"
-            select = rows(item.file, columns, self.format, self.options, counter, carefully=carefully)
+            select = rows(item.file, columns, self.format, self.options, counter, reading)
             supersedes = _loaded(item.work.before) is not None
             parts.append(
                 Part(item.work.found.name, item.position, select, supersedes=supersedes, reason=item.work.reason)
             )
             counted.append((item.file, counter))
-        around = statements(counted, self.format, self.options, carefully=carefully)
+        around = statements(counted, self.format, self.options, reading)
         return Batch(
             columns,
             tuple(parts),
@@ -356,6 +378,11 @@ class FileSource:
             Column(name, type_, source_name=label if label != name else "")
             for name, type_, label in zip(column_names(found, taken), types, found, strict=True)
         )
+
+
+def _encoded(sign: str, dialect: TextDialect) -> bytes:
+    """Return a sign as a file has it."""
+    return sign.encode({"utf-16": "utf-16-le"}.get(engine_encoding(dialect.encoding), "latin-1"), "replace")
 
 
 def _loaded(position: Position | None) -> str | None:

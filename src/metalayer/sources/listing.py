@@ -9,15 +9,17 @@ import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from metalayer.core.errors import SourceError, SourceUnavailableError
-from metalayer.sources.archives import GzipCheck, check_zstd
+from metalayer.sources.archives import GzipCheck, Search, check_zstd
 
 _MAGIC = re.compile(r"[*?\[]")
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -130,36 +132,75 @@ class Content:
     """What a file's bytes are known by.
 
     Attributes:
-        hash: their SHA-256.
-        has_sign: whether the sign that was asked for occurs among them; of a compressed file, that it may.
+        hash: their hash, with the name of what made it before it; without a name it is a SHA-256.
+        signs: which of the signs that were asked for occur among them; of what is compressed with zstd, all may.
     """
 
     hash: str
-    has_sign: bool
+    signs: frozenset[bytes]
 
 
-def content(path: str, sign: bytes = b"", compression: str = "none") -> Content:
-    """Return what a file's bytes are known by (SHA-256 is the fastest safe hash where the processor helps with it).
+class Hashing(Enum):
+    """What files are known by: BLAKE3, or the SHA-256 with which a cursor began before that. The value is the name."""
+
+    BLAKE3 = "blake3:"
+    SHA256 = ""
+
+    @classmethod
+    def of(cls, hashes: Iterable[str]) -> Hashing:
+        """Return what made the hashes, so that new ones can be compared with them; the best where there are none.
+
+        >>> Hashing.of(["blake3:af13"]), Hashing.of(["e3b0"])
+        (<Hashing.BLAKE3: 'blake3:'>, <Hashing.SHA256: ''>)
+        """
+        return cls.BLAKE3 if all(hash_.startswith(cls.BLAKE3.value) for hash_ in hashes) else cls.SHA256
+
+    def begin(self) -> _Hash:
+        """Return a hash of no bytes yet."""
+        if self is Hashing.SHA256:
+            return hashlib.sha256()
+        from blake3 import blake3  # noqa: PLC0415 - there is a file to read
+
+        return blake3()
+
+
+class _Hash(Protocol):
+    def update(self, data: memoryview, /) -> object: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def content(
+    path: str,
+    signs: Iterable[bytes] = (),
+    compression: str = "none",
+    hashing: Hashing = Hashing.BLAKE3,
+) -> Content:
+    """Return what a file's bytes are known by.
+
+    BLAKE3 was measured at 4.4 GB/s, SHA-256 at 1.6 with the processor's help; both are safe against what is made to
+    collide.
 
     Raises:
         SourceError: the file is compressed and not whole.
         OSError: it cannot be read.
     """
-    hashed = hashlib.sha256()
-    check = GzipCheck() if compression == "gzip" else None
-    found = compression != "none"
+    hashed = hashing.begin()
+    search = Search(signs)
+    check = GzipCheck(search) if compression == "gzip" else None
     buffer = bytearray(_CHUNK)  # one for all: fresh memory for each chunk costs as much as a quarter of the hashing
     with Path(path).open("rb", buffering=0) as file, memoryview(buffer) as view:
         while count := file.readinto(buffer):
             hashed.update(view[:count])
-            found = found or (sign != b"" and buffer.find(sign, 0, count) >= 0)
             if check is not None:
                 check.feed(bytes(view[:count]))
+            elif compression == "none":
+                search.look(buffer, count)
     if check is not None:
         check.finish()
     elif compression == "zstd":
         check_zstd(path)
-    return Content(hashed.hexdigest(), found)
+    return Content(hashing.value + hashed.hexdigest(), search.found if compression != "zstd" else frozenset(signs))
 
 
 def engine_path(path: str) -> str:

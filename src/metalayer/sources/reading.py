@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from metalayer.core.errors import MetaLayerError, SourceError
 from metalayer.core.schema import JSON, VARCHAR, Column, DataType, ListOf, Scalar, Struct, widens
@@ -65,6 +66,18 @@ class ShapedFile:
     def is_empty(self) -> bool:
         """Tell whether the file has nothing to read; what only seems so in a sample is read all the same."""
         return not self.shape.labels and (self.found.size == 0 or self.shape.has_no_rows)
+
+
+class Reading(Enum):
+    """How a file is read, the quick way first: each is for what the one before it refuses.
+
+    ``QUICK`` stops at the first value or line that is not plainly well, of delimited text only. ``USUAL`` keeps them
+    apart. ``PATIENT`` takes JSON record by record, and delimited text without the engine's strictness.
+    """
+
+    QUICK = "quick"
+    USUAL = "usual"
+    PATIENT = "patient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +156,7 @@ def new_types(
 
 def _texts(file: ShapedFile, dialect: TextDialect, format_: Format) -> str:
     text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, (), strict=False)
-    scanned = delimited.scan(text, dialect, dialect.delimiter or format_.value, keep_rejects=False)
+    scanned = delimited.scan(text, dialect, dialect.delimiter or format_.value, delimited.Misfits.PASSED)
     return f"(FROM {scanned} LIMIT {SAMPLE})"
 
 
@@ -227,8 +240,7 @@ def rows(
     format_: Format,
     options: FileOptions,
     counter: str,
-    *,
-    carefully: bool = False,
+    reading: Reading = Reading.USUAL,
 ) -> str:
     """Return the SELECT that reads a file: the table's columns, ``_position`` and ``_rescued``."""
     fields = delimited.columns_of(columns, file.match.places)
@@ -239,17 +251,27 @@ def rows(
         case TextOptions(dialect=dialect):
             extras = tuple((shape.labels[place], place) for place in file.match.unknown)
             text = delimited.TextFile(
-                file.found.path, len(shape.labels), shape.passed, fields, extras, strict=not carefully
+                file.found.path, len(shape.labels), shape.passed, fields, extras, reading is not Reading.PATIENT
             )
-            return delimited.select(text, dialect, dialect.delimiter or format_.value, counter)
+            quickly = reading is Reading.QUICK
+            return delimited.select(text, dialect, dialect.delimiter or format_.value, counter, quickly=quickly)
         case JsonOptions(dialect=dialect):
             json_file = _json_file(file, format_, fields)
-            reading = documents.careful if carefully or not file.is_plain else documents.fast
-            return reading(json_file, dialect, counter)
+            by_record = reading is Reading.PATIENT or not file.is_plain
+            return (documents.careful if by_record else documents.fast)(json_file, dialect, counter)
         case ParquetOptions():
             return columnar.select(
                 columnar.ColumnarFile(file.found.path, shape.labels, shape.types, fields, file.match.unknown)
             )
+
+
+def has_shortcuts(file: ShapedFile, columns: Sequence[Column], options: FileOptions) -> bool:
+    """Tell whether a quick reading of a file would be quicker than the usual one."""
+    if not isinstance(options, TextOptions) or file.is_empty:
+        return False
+    fields = delimited.columns_of(columns, file.match.places)
+    text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, fields)
+    return bool(delimited.shortcuts(text, options.dialect))
 
 
 def _json_file(file: ShapedFile, format_: Format, fields: tuple[delimited.Field, ...] = ()) -> documents.JsonFile:
@@ -258,7 +280,10 @@ def _json_file(file: ShapedFile, format_: Format, fields: tuple[delimited.Field,
 
 
 def statements(
-    files: Sequence[tuple[ShapedFile, str]], format_: Format, options: FileOptions, *, carefully: bool = False
+    files: Sequence[tuple[ShapedFile, str]],
+    format_: Format,
+    options: FileOptions,
+    reading: Reading = Reading.USUAL,
 ) -> Statements:
     """Return what is run before and after the SELECTs of files, each with its counter."""
     read = [(file, counter) for file, counter in files if not file.is_empty]
@@ -272,13 +297,14 @@ def statements(
         case ParquetOptions():
             return Statements(read=columnar.read(named))
         case TextOptions():
-            pass
+            if reading is Reading.QUICK:
+                rejected, lost = False, ""
         case JsonOptions(dialect=dialect):
-            slow = [file for file, _ in read if carefully or not file.is_plain]
+            slow = [file for file, _ in read if reading is Reading.PATIENT or not file.is_plain]
             rejected = bool(slow) and format_ is Format.JSONL
             lost = documents.rejects([(file.found.name, _json_file(file, format_)) for file in slow], dialect)
             if rejected:
                 lost = f"{lost}\nUNION ALL\n{delimited.rejects(named)}"
     read_by = delimited.read(counted, rejected=rejected)
-    shifts = delimited.shifts(named) if isinstance(options, TextOptions) else None
+    shifts = delimited.shifts(named) if isinstance(options, TextOptions) and rejected else None
     return Statements(delimited.prepare(counters), lost or None, read_by, shifts, delimited.cleanup(counters))

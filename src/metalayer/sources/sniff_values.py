@@ -186,4 +186,4 @@ def gathered(files: Sequence[Shape], dialect: TextDialect, engine: Engine, only:
 def _relation(file: Shape, dialect: TextDialect) -> str:
     """Return the first rows of a file, as texts."""
     shape = delimited.TextFile(file.found.path, len(file.labels), file.passed, ())
-    return f"(FROM {delimited.scan(shape, dialect, dialect.delimiter or ',', keep_rejects=False)} LIMIT {ROWS})"
+    return f"(FROM {delimited.scan(shape, dialect, dialect.delimiter or ',', delimited.Misfits.PASSED)} LIMIT {ROWS})"
