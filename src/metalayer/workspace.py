@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from metalayer.build.context import RunContext, new_id
 from metalayer.catalog.moments import Moment, snapshot_of
-from metalayer.core.errors import MetaLayerError, UsageError, did_you_mean
+from metalayer.core.errors import MetaLayerError, SourceError, UsageError, did_you_mean
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.interval import Days, Estimate
 from metalayer.core.model import Ingest, Model
@@ -367,12 +367,15 @@ class Workspace:
         return Known(tables, facts.published_tables(self.metastore.connection), pending)
 
     def pending(self, chosen: frozenset[TableName]) -> dict[TableName, Pending]:
-        """Look at the sources of the chosen tables, reading no row."""
+        """Look at the sources of the chosen tables, reading no row. One that cannot be looked at stops no other."""
         found = {}
         for name, model in self.project.models.items():
             if name in chosen and model.is_source:
                 cursor = facts.cursor_of(self.metastore.connection, name)
-                found[name] = self.source(model).check({part: state.position for part, state in cursor.items()})
+                try:
+                    found[name] = self.source(model).check({part: state.position for part, state in cursor.items()})
+                except (SourceError, UsageError) as error:
+                    found[name] = Pending(trouble=error.message)
         return found
 
     def cursor(self, table: TableName) -> dict[str, facts.PartState]:

@@ -49,20 +49,23 @@ class Ground:
 
 @dataclass
 class Tally:
-    """What a suite has tried and found."""
+    """What a suite has tried and found; ``kills`` are the processes that were killed."""
 
     tried: dict[str, int] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
+    kills: int = 0
 
-    def count(self, what: str) -> None:
+    def count(self, what: str, *, kills: int = 0) -> None:
         self.tried[what] = self.tried.get(what, 0) + 1
+        self.kills += kills
 
     def blame(self, replay: str, sentences: list[str]) -> None:
         self.found += [f"[{replay}] {sentence}" for sentence in sentences]
 
     def __add__(self, other: Tally) -> Tally:
         keys = {*self.tried, *other.tried}
-        return Tally({k: self.tried.get(k, 0) + other.tried.get(k, 0) for k in sorted(keys)}, self.found + other.found)
+        tried = {key: self.tried.get(key, 0) + other.tried.get(key, 0) for key in sorted(keys)}
+        return Tally(tried, self.found + other.found, self.kills + other.kills)
 
 
 def unlike(mine: dict[str, dict[str, int]], other: dict[str, dict[str, int]]) -> list[str]:

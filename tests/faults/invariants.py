@@ -224,14 +224,18 @@ def _landings(workspace: Workspace, state: LakeState, session: Session) -> Itera
     """A table has as many rows as the account of the commit that made it so says, before it and after it."""
     lake, connection = workspace.lake, workspace.metastore.connection
     kept = [info.id for info in lake.snapshots()]
+    looked_at = {*kept[-6:], *kept[:6]}
+    states: dict[int, LakeState] = {}
     rows = connection.execute(
         "SELECT table_name, snapshot_id, terms FROM metalayer.account WHERE kind = 'landing' ORDER BY snapshot_id"
     ).fetchall()
     for name, snapshot, terms in rows:
         for at, term in ((snapshot, "after"), (snapshot - 1, "before")):
-            if at not in kept[-6:] + kept[:6]:
+            if at not in looked_at:
                 continue
-            known = lake.state(at).tables.get(TableName.parse(name))
+            if at not in states:
+                states[at] = lake.state(at)
+            known = states[at].tables.get(TableName.parse(name))
             count = 0 if known is None else known.rows
             if count != terms[term] and not (term == "before" and snapshot == at):
                 yield f"{name} has {count} rows at {at}, its account says {terms[term]} {term} {snapshot}"

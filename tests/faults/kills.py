@@ -23,6 +23,8 @@ from metalayer.core.failpoints import Failpoint
 OF_A_RUN = [point for point in Failpoint if point.partition(".")[0] in {"ingest", "build", "lake", "commit", "run"}]
 OFTEN = {Failpoint.LAKE_AFTER_FILE: 14, Failpoint.RUN_BEFORE_PUBLISH: 1, Failpoint.RUN_BEFORE_FINISH: 1}
 """How often a run may reach a step, where that is not about four times."""
+IN_A_ROW = (1, 1, 2, 3, 4, 6)
+"""How many runs die before one is left in peace."""
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Life:
             died = self.warm(Job(str(self.root), self.database, fault=fault, kill_after=after))
         words = fault or f"after {after:.3f} s"
         if died.killed:
-            self.tally.count(f"killed {'cli ' * self.cli}{(fault or 'at random').partition('=')[0]}")
+            self.tally.count(f"killed {'cli ' * self.cli}{(fault or 'at random').partition('=')[0]}", kills=1)
         else:
             self.tally.count("ended before")
             self.typical = 0.8 * self.typical + 0.2 * min(died.seconds, 2.0)
@@ -64,17 +66,17 @@ class Life:
         return died.killed, words
 
     def trial(self, last: int) -> int:
-        """Let files arrive, kill up to three runs in a row, then run in peace and check; return how many died."""
+        """Let files arrive, kill some runs in a row, then run in peace and check; return how many died."""
         self.world.step()
         self.world.write(self.root)
         if self.twin:
             self.world.write(self.other)
             undisturbed = self.warm(Job(str(self.other), self.quiet))
             self.blame("twin", [undisturbed.error])
-        wanted = min(self.dice.choice((1, 1, 2, 3)), last)
+        wanted = min(self.dice.choice(IN_A_ROW), last)
         kills = [self.kill() for _ in range(wanted)]
         died = sum(killed for killed, _ in kills)
-        deep = 12 if died == last else 1 if self.world.number % 6 == 0 else 0
+        deep = 6 if died == last else 1 if self.world.number % 6 == 0 else 0
         job = Job(str(self.root), self.database, "check", thorough=deep, seed=self.seed, step=self.world.number)
         after = self.warm(job)
         self.blame(" then ".join(words for _, words in kills), [*after.violations, after.error])
@@ -141,7 +143,7 @@ def births(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
         after = [dice.uniform(0.0, 1.2) for _ in range(dice.randint(1, 2))]
         for seconds in after:
             died = _cli(root, None, seconds)
-            tally.count("killed cli at its first run" if died.killed else "ended before")
+            tally.count("killed cli at its first run" if died.killed else "ended before", kills=died.killed)
         checked = warm(Job(str(root), None, "check", thorough=5, seed=world.seed, step=1))
         tally.blame(f"{replay}, number {number}, after {after}", [*checked.violations, *filter(None, [checked.error])])
     return tally
@@ -166,7 +168,8 @@ def maintenance(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
         fault, after = (None, dice.uniform(0, 0.4)) if dice.random() < 0.3 else (f"{dice.choice(points)}=kill", None)
         died = warm(Job(str(root), database, "maintain", fault=fault, kill_after=after))
         killed += died.killed
-        tally.count(f"maintain {(fault or 'at random').partition('=')[0]}" if died.killed else "not reached")
+        where = f"killed maintain {(fault or 'at random').partition('=')[0]}"
+        tally.count(where if died.killed else "not reached", kills=died.killed)
         deep = 12 if killed == trials else 0
         after_it = warm(Job(str(root), database, "check", thorough=deep, seed=seed, step=world.number))
         problems = after_it.violations + ([after_it.error] if after_it.state != "done" else [])

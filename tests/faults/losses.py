@@ -113,7 +113,7 @@ def servers(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
             continue
         words = dice.choice(sorted(faults))
         died = _while_running(warm, Job(str(root), None), faults[words], dice.uniform(0.1, 0.9))
-        tally.count(words)
+        tally.count(words, kills="killed" in words)
         after = warm(Job(str(root), None, "check", thorough=2 * (number == trials), seed=seed, step=world.number))
         found = [*_ended(died, tally), *after.violations, after.error]
         tally.blame(f"{replay}, step {world.number}, {words}", [text for text in found if text])
@@ -190,7 +190,7 @@ def _fail_over(ground: Ground, warm: Warm, seed: int) -> Tally:
 
         after = dice.uniform(0.2, 0.9)
         died = _while_running(warm, Job(str(root), cluster.url), lose, after)
-        tally.count("primary lost")
+        tally.count("primary lost", kills=1)
         check = warm(Job(str(root), cluster.url, "check", thorough=10, seed=seed, step=world.number))
         found = [*_ended(died, tally), *check.violations, check.error]
         tally.blame(f"{replay}, after {after:.2f} s", [text for text in found if text])

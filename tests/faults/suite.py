@@ -2,16 +2,19 @@
 
 ``python tests/faults/suite.py all --size ci`` tries what CI tries, ``--size full`` ten thousand kills and the rest to
 match; ``python tests/faults/suite.py kills --seed 7 --trials 30`` replays one life. A failure says how to replay it.
+``--minutes`` begins no life after so many minutes and tells what was tried until then.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock, local
 
@@ -50,8 +53,8 @@ def _cli(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
 PARTS = {
     part.name: part
     for part in (
-        Part("kills", kills.life, (2, 12), (8, 30), (200, 50)),
-        Part("cli", _cli, (1, 4), (3, 10), (20, 25)),
+        Part("kills", kills.life, (2, 12), (8, 30), (380, 25)),
+        Part("cli", _cli, (1, 4), (3, 10), (20, 20)),
         Part("births", kills.births, (1, 2), (2, 4), (20, 10)),
         Part("maintenance", kills.maintenance, (1, 4), (2, 8), (20, 25)),
         Part("answers", losses.answers, (1, 8), (2, 15), (20, 50)),
@@ -66,33 +69,37 @@ PARTS = {
 
 
 def lives(names: list[str], size: str, first: int) -> Iterator[tuple[Part, int, int]]:
-    """Yield each life of the parts: which part, its seed, how many faults."""
+    """Yield each life of the parts: which part, its seed, how many faults. The parts advance together."""
+    order = []
     for name in names:
         count, trials = PARTS[name].lives(size)
-        for seed in range(first, first + count):
-            yield PARTS[name], seed, trials
+        order += [((number + 0.5) / count, PARTS[name], first + number, trials) for number in range(count)]
+    for _, part, seed, trials in sorted(order, key=itemgetter(0)):
+        yield part, seed, trials
 
 
 def main() -> None:
     """Try what is asked for and tell what was found; the exit code is 1 where something was."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["all", *PARTS])
+    parser.add_argument("parts", nargs="+", choices=["all", *PARTS], metavar="PART", help=f"all, {', '.join(PARTS)}")
     parser.add_argument("--seed", type=int, default=1, help="the first life's seed")
     parser.add_argument("--size", choices=["small", "ci", "full"], default="small")
     parser.add_argument("--trials", type=int, help="faults in a life, instead of the size's")
     parser.add_argument("--lives", type=int, help="lives, instead of the size's (one where --trials is given)")
     parser.add_argument("--workers", type=int, default=2, help="lives at once")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="how long to begin further lives")
     given = parser.parse_args()
-    work = list(lives(list(PARTS) if given.part == "all" else [given.part], given.size, given.seed))
+    work = list(lives(list(PARTS) if "all" in given.parts else given.parts, given.size, given.seed))
     if given.trials or given.lives:
         part, seed, trials = work[0]
         work = [(part, seed + number, given.trials or trials) for number in range(given.lives or 1)]
     begun, total = time.monotonic(), Tally()
     with Ground.prepared() as ground, ThreadPoolExecutor(given.workers) as pool:
-        for one in pool.map(_Worker(ground), work):
+        for one in pool.map(_Worker(ground, begun + 60 * given.minutes), work):
             total += one
     for what, count in total.tried.items():
         sys.stdout.write(f"{count:>7}  {what}\n")
+    sys.stdout.write(f"{total.kills:>7}  killed in all\n")
     sys.stdout.write(f"{len(total.found)} violations in {time.monotonic() - begun:.0f} s\n")
     sys.exit(1 if total.found else 0)
 
@@ -100,16 +107,21 @@ def main() -> None:
 class _Worker:
     """Leads lives one after the other, each thread with a warm process of its own."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground, self._lock, self._own = ground, Lock(), local()
+    def __init__(self, ground: Ground, until: float) -> None:
+        self._ground, self._until, self._lock, self._own = ground, until, Lock(), local()
+        self._killed = 0
 
     def __call__(self, work: tuple[Part, int, int]) -> Tally:
         part, seed, trials = work
+        if time.monotonic() > self._until:
+            return Tally()
         if not hasattr(self._own, "warm"):
             self._own.warm = Warm()
         one = part.life(self._ground, self._own.warm, seed, trials)
         with self._lock:
-            sys.stdout.write(f"{part.name} {seed}: {sum(one.tried.values())} tried, {len(one.found)} found\n")
+            self._killed += one.kills
+            tried = f"{sum(one.tried.values())} tried, {len(one.found)} found"
+            sys.stdout.write(f"{part.name} {seed}: {tried}; {self._killed} killed so far\n")
             sys.stdout.writelines(f"  {sentence}\n" for sentence in one.found)
             sys.stdout.flush()
         return one

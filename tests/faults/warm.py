@@ -34,7 +34,8 @@ class Job:
         root: the project's directory.
         database: the URL of PostgreSQL; None is the embedded server.
         verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker), ``look`` (the checker alone),
-            ``replay``, ``contents``, ``poll`` (read again and again) or ``outside`` (as others would).
+            ``replay``, ``contents``, ``poll`` (read again and again), ``outside`` (as others would) or ``cli`` (what
+            ``arguments`` say, in the project's directory, with nothing in the environment but ``variables``).
         select: which tables to run; None is all.
         seconds: how long to read.
         fault: what METALAYER_FAILPOINT would say.
@@ -43,6 +44,7 @@ class Job:
         seed: of the world whose files lie there; ``step`` is how far it is.
         variables: of the child's environment.
         open_files: how many files it may have open at once.
+        arguments: of the command line.
     """
 
     root: str
@@ -57,11 +59,12 @@ class Job:
     step: int = 0
     variables: dict[str, str] = field(default_factory=dict)
     open_files: int | None = None
+    arguments: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a child: killed, or what it said."""
+    """What became of a child: killed, or what it said. A command line has a ``code``, ``out`` and ``err``."""
 
     killed: bool
     seconds: float
@@ -70,6 +73,9 @@ class Outcome:
     contents: dict[str, dict[str, int]] = field(default_factory=dict)
     error: str = ""
     reads: int = 0
+    code: int = 0
+    out: str = ""
+    err: str = ""
 
 
 class Warm:
@@ -119,6 +125,8 @@ def work(job: Job) -> dict[str, Any]:
     from metalayer.interfaces.cli.fault import install_fault
     from metalayer.workspace import Workspace
 
+    if job.verb == "cli":
+        return command(job)
     os.environ.update(job.variables)
     if job.open_files is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (job.open_files, job.open_files))
@@ -148,6 +156,29 @@ def work(job: Job) -> dict[str, Any]:
                 return readers.poll(workspace, job.seconds, outside=job.verb == "outside")
             case _:
                 return {"contents": invariants.contents(workspace)}
+
+
+def command(job: Job) -> dict[str, Any]:
+    """Run the command line in this process as it runs in one of its own, and return its code and what it wrote."""
+    from metalayer.interfaces.cli.process import run_process
+
+    os.environ.clear()
+    os.environ.update(job.variables)
+    os.chdir(job.root)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
+        for file, number in ((nothing, 0), (out, 1), (err, 2)):
+            os.dup2(file.fileno(), number)
+        if job.open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (job.open_files, job.open_files))
+        sys.stdin = os.fdopen(0)
+        code = run_process(job.arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode(errors="replace"))
+    return {"code": int(code), "out": said[0], "err": said[1]}
 
 
 def _failures(result: Any) -> str:
@@ -196,7 +227,9 @@ def prepare() -> None:
     from metalayer.build import ingest, transform  # noqa: F401 - as above
     from metalayer.core.model import SqlQuery
     from metalayer.core.sql import parse_query
-    from metalayer.interfaces.cli import fault  # noqa: F401 - as above
+    from metalayer.interfaces.cli import fault, summary  # noqa: F401 - as above
+    from metalayer.interfaces.cli.process import run_process  # noqa: F401 - as above
+    from metalayer.interfaces.cli.verbs import query, run  # noqa: F401 - as above
     from metalayer.lake import session  # noqa: F401 - as above
     from metalayer.metastore import postgres  # noqa: F401 - as above
     from metalayer.orchestration import execute, runs  # noqa: F401 - as above

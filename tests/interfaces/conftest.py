@@ -51,6 +51,12 @@ class Metalayer:
         return {} if self.database is None else {"METALAYER__DATABASE": self.database}
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str = "", **variables: str) -> Done:
+        done = self.run(*arguments, stdin=stdin, **variables)
+        assert done.code == code, f"{arguments}: {done.code}\n{done.out}\n{done.err}"
+        return done
+
+    def run(self, *arguments: str, stdin: str = "", **variables: str) -> Done:
+        """Run a command, whatever code it has."""
         done = subprocess.run(
             [sys.executable, "-m", "metalayer.interfaces.cli", *arguments],
             cwd=self.directory,
@@ -61,7 +67,6 @@ class Metalayer:
             check=False,
             timeout=120,
         )
-        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -136,3 +141,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory, server: Metastore) -> Iterator
 def project(tmp_path: Path, new_database: Callable[[], str]) -> Metalayer:
     """The command line in a small project that was never run."""
     return Metalayer(write_project(tmp_path), new_database())
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written anew."""
+    return bool(request.config.getoption("--update-golden"))

@@ -217,11 +217,9 @@ def test_every_error_of_the_driver_has_its_place() -> None:
     [
         "",
         "shop",
-        "mysql://u:secret@h/d",
         "host=h password=secret",
         "postgresql://u:secret@h:port/d",
         "postgresql://u:se@cret@h/d",
-        "postgresql://u:secret@h/d?no_such=1",
         "postgresql://u:secret%@h/d",
     ],
 )
@@ -231,6 +229,24 @@ def test_bad_url_is_explained_without_its_password(url: str) -> None:
     assert "%40" in caught.value.hint
     assert "cret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mysql://u:secret@h/d", "begins with mysql://"),
+        ("postgresql://u:secret@h/d?no_such=1", "the option 'no_such'"),
+        ("postgresql://u:secret@h/d?sslmode=disable&conect_timeout=3", "the option 'conect_timeout'"),
+    ],
+)
+def test_what_is_wrong_in_a_url_is_named_where_it_is_no_secret(url: str, told: str) -> None:
+    with pytest.raises(MetastoreError, match=told) as caught:
+        opened(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_signs_in_a_password_are_not_taken_for_options() -> None:
+    assert postgres._parameters("postgresql://u:pass?se&cret=word@h/d")["password"] == "pass?se&cret=word"
 
 
 def test_unreachable_server() -> None:

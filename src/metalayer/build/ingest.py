@@ -87,7 +87,7 @@ def _load_or_split(
         return
     if len(batch.parts) != 1 or isinstance(failure, ShortageError) or _is_readable(batch, dock):
         raise failure  # the part is well: a full disk must not make files look broken
-    aside = batch.parts[0].aside(failure.message)
+    aside = batch.parts[0].aside(f"it cannot be read: {failure.detail or failure.message}")
     rest = replace(batch, parts=(), prepare=(), rejects=None, read=None, shifts=None, cleanup=())
     yield _load(model, source, replace(rest, aside=(*batch.aside, aside)), seen, dock)
 

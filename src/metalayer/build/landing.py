@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Judgement, Subject, flagged, judge, statistics_of
-from metalayer.core.check import Check, Outcome, Verdict
+from metalayer.core.check import Check, Outcome, Unique, Verdict
 from metalayer.core.errors import BuildError
 from metalayer.core.names import TableName, quote
 from metalayer.core.run import LandingAccount
@@ -29,17 +29,31 @@ class CheckBlockedError(BuildError):
         self.verdicts = verdicts
         blocked = [verdict for verdict in verdicts if verdict.outcome is Outcome.BLOCKED]
         words = "; ".join(
-            f"{verdict.check.name}: {verdict.failed} of {verdict.checked} failed"
+            f"{verdict.check.name} failed for {verdict.failed} of {verdict.checked}"
             + (f" (for example {verdict.sample[0]})" if verdict.sample else "")
             + (f" (observed {verdict.observed})" if verdict.observed is not None else "")
             for verdict in blocked
         )
         super().__init__(
-            f"{table} was not published: {words}.",
-            hint="The table keeps its previous rows. Mend the rows at their source or the query, or let the check "
-            "`on_fail: quarantine` (set the rows aside) or `warn`.",
+            f"{table} was not published, it keeps its previous rows: {words}.",
+            hint=_mend(blocked),
             location=blocked[0].check.location,
         )
+
+
+def _mend(blocked: Sequence[Verdict]) -> str:
+    """Return what to do about checks that block: those that a key implies stand in no list of checks."""
+    if any(verdict.check.location is not None for verdict in blocked):
+        return (
+            "Mend the rows at their source or the query, or let the check `on_fail: quarantine` (set the rows aside) "
+            "or `warn`."
+        )
+    if any(isinstance(verdict.check.rule, Unique) for verdict in blocked):
+        return (
+            "Declare `order_by: COLUMN`, so that the last row of each key counts, or yield one row for each key, or "
+            "name a key that is unique."
+        )
+    return "Leave out the rows that have no key (WHERE … IS NOT NULL), or name a key that is never null."
 
 
 def names(columns: Sequence[Column]) -> str:

@@ -38,12 +38,26 @@ def call(model: Model, query: PythonQuery, session: Session, relations: Relation
         line = _line_in(error, query.path)
         raise BuildError(
             f"The Python model {model.name} raised {type(error).__name__}: {error}",
-            hint="Mend the function; it gets DuckDB relations and returns a relation, Arrow, Polars or pandas.",
+            hint=_mend(error),
             location=Location(model.location.path, line),
         ) from error
+    if result is None:
+        raise BuildError(
+            f"The Python model {model.name} returned nothing.",
+            hint=f"End {query.function}() with `return` and a relation, an Arrow table, or a Polars or pandas frame.",
+            location=model.location,
+        )
     view = "python " + str(model.name)
     session.register(view, result)
     return quote(view)
+
+
+def _mend(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        wanted = f"'metalayer[{package}]'" if package in {"polars", "pandas"} else package.replace("_", "-")
+        return f"Install it where metalayer is installed (pip install {wanted}), or correct the import."
+    return "Mend the function; it gets DuckDB relations and returns a relation, Arrow, Polars or pandas."
 
 
 def _input(parameter: str, session: Session, relations: Relations) -> object:

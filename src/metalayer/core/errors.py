@@ -122,7 +122,11 @@ class SourceUnavailableError(SourceError):
 
 
 class LakeError(MetaLayerError):
-    """Rows cannot be staged, committed or read."""
+    """Rows cannot be staged, committed or read. ``detail`` is what the engine itself said, where it said something."""
+
+    def __init__(self, message: str, *, hint: str, location: Location | None = None, detail: str = "") -> None:
+        super().__init__(message, hint=hint, location=location)
+        self.detail = detail
 
 
 class ConflictError(LakeError):

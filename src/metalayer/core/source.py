@@ -97,18 +97,20 @@ class Batch:
 class Pending:
     """What a look at the source found, without reading rows: decides whether there is anything to do.
 
-    ``new``, ``changed`` and ``missing`` name parts; ``unchanged`` counts the rest.
+    ``new``, ``changed`` and ``missing`` name parts; ``unchanged`` counts the rest. ``trouble`` is why it could not be
+    looked at.
     """
 
     new: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unchanged: int = 0
+    trouble: str = ""
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether reading would yield nothing."""
-        return not (self.new or self.changed)
+        """Tell whether reading would yield nothing: neither rows nor an error."""
+        return not (self.new or self.changed or self.trouble)
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from metalayer.core.errors import ConflictError, LakeError, MetastoreError, UsageError, did_you_mean
+from metalayer.core.errors import ConflictError, LakeError, Location, MetastoreError, UsageError, did_you_mean
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.schema import engine_type
 from metalayer.lake.values import (
@@ -133,7 +133,9 @@ def create(connection: Connection, settings: LakeSettings) -> None:
     found = connection.execute("SELECT to_regclass('lake.ducklake_metadata') IS NOT NULL").fetchone()
     place = data_path(settings)
     if found is not None and found[0]:
+        _require_ours(connection)
         _require_version(connection)
+        _require_files(connection, place)
         _set_metadata(connection, "data_path", place)
         _set_encryption(connection, settings)
         return
@@ -165,6 +167,32 @@ def create(connection: Connection, settings: LakeSettings) -> None:
 def data_path(settings: LakeSettings) -> str:
     """Return the directory of the files as the format writes it: with a slash at its end."""
     return settings.data.rstrip("/") + "/"
+
+
+def _require_ours(connection: Connection) -> None:
+    if one(connection, "SELECT to_regclass('lake.metalayer_commit') IS NULL", [])[0]:
+        raise LakeError(
+            "The schema 'lake' of the database holds a lake that another program has made.",
+            hint="Give MetaLayer a database of its own (another name in the URL); or drop that schema, if nobody needs "
+            "what is in it: DROP SCHEMA lake CASCADE.",
+        )
+
+
+def _require_files(connection: Connection, place: str) -> None:
+    """Refuse a place where the lake's files are not, as long as they still lie where they lay: a slip of the pen."""
+    known = str(one(connection, "SELECT value FROM lake.ducklake_metadata WHERE key = 'data_path'", [])[0])
+    if known == place or "://" in known or "://" in place:
+        return
+    row = connection.execute(
+        "SELECT s.path || t.path || f.path FROM lake.ducklake_data_file f JOIN lake.ducklake_table t USING (table_id) "
+        "JOIN lake.ducklake_schema s USING (schema_id) WHERE f.path_is_relative AND f.end_snapshot IS NULL LIMIT 1"
+    ).fetchone()
+    if row is not None and Path(known, row[0]).is_file() and not Path(place, row[0]).exists():
+        raise LakeError(
+            f"The files of the lake lie in {known}, and the environment says {place}.",
+            hint=f"Set `lake: {{data: {known}}}` again; to move the lake, move its files first: mv {known} {place}",
+            location=Location("metalayer.yml"),
+        )
 
 
 def _require_version(connection: Connection) -> None:

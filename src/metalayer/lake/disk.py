@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from metalayer.core.errors import LakeError, ShortageError
+
 _CHUNK = 1024 * 1024
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Say of an error of the file system what it means for the lake; ``what`` begins the sentence."""
+    try:
+        yield
+    except OSError as error:
+        said = f"{what} {error.filename or ''} cannot be used: {error.strerror or error}.".replace("  ", " ")
+        if error.errno in _FULL:
+            raise ShortageError(said, hint="Free some space on its disk and run it again.") from error
+        if error.errno in _NO_MORE:
+            raise ShortageError(said, hint="Raise the limits of this process (`ulimit -a` shows them).") from error
+        raise LakeError(
+            said,
+            hint="Make it a directory that you may write to, or name another one under `lake: {data: …}` of the "
+            "environment in metalayer.yml.",
+        ) from error
 
 
 def make_durable(path: str) -> None:

@@ -7,6 +7,7 @@ directory and writes nothing outside what it is told.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from metalayer.core.errors import LakeError, ShortageError
+from metalayer.core.errors import LakeError, Location, ShortageError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, parse_type
 from metalayer.lake.catalog import SCHEMA, data_path
@@ -40,11 +41,11 @@ _MESSAGES: Mapping[type[duckdb.Error], tuple[str, str]] = {
         "A value is out of the range of its type.",
         "Widen the type in the query, for example with a cast to bigint, decimal or double.",
     ),
-    duckdb.ParserException: ("The SQL does not parse.", "Correct the query; `metalayer render` shows what is run."),
-    duckdb.SyntaxException: ("The SQL is not valid.", "Correct the query; `metalayer render` shows what is run."),
+    duckdb.ParserException: ("The SQL does not parse.", "Correct the query."),
+    duckdb.SyntaxException: ("The SQL is not valid.", "Correct the query."),
     duckdb.BinderException: (
         "The SQL does not fit the tables it reads.",
-        "Correct the names and types in the query; `metalayer render` shows what is run.",
+        "Correct the names and types in the query.",
     ),
     duckdb.CatalogException: (
         "The SQL names something that does not exist.",
@@ -75,9 +76,29 @@ _MESSAGES: Mapping[type[duckdb.Error], tuple[str, str]] = {
 }
 """What each class of the engine's errors means and how it is mended. An error counts as its nearest class here."""
 
+_MENDS: Mapping[str, tuple[str, str]] = {
+    "More than one row returned by a subquery": (
+        "A subquery that stands for one value yields several rows.",
+        "Let it yield one, with max(…) or with ORDER BY … LIMIT 1, or join its table instead.",
+    ),
+    "No function matches the given name and argument types": (
+        "A function or sign is given values of types that it does not take.",
+        "Cast the value to a type that the function takes, or use another function.",
+    ),
+    "No files found that match the pattern": (
+        "A file that has to be read is not there.",
+        "Put it back from a backup; where the lake was moved, move it back or set `lake: {data: …}`.",
+    ),
+    "must appear in the GROUP BY clause": (
+        "A column is neither grouped by nor aggregated.",
+        "Add it to GROUP BY (GROUP BY ALL does), or put it into max(…), min(…), any_value(…).",
+    ),
+}
+"""What some of the engine's words mean: instead of what is said of their class."""
+
 _NO_FILES = ("Too many open files", "Cannot allocate memory")
 _DISK_FULL = ("No space left on device", "max_temp_directory_size", "Disk quota exceeded")
-_LONGEST = 600
+_LONGEST = 400
 
 
 def translate(error: duckdb.Error) -> LakeError:
@@ -92,15 +113,17 @@ def translate(error: duckdb.Error) -> LakeError:
         said, hint = "The system gives this process no more.", "Raise its limits (`ulimit -a` shows them)."
     elif isinstance(error, duckdb.OutOfMemoryException):
         kind = ShortageError
+    else:
+        said, hint = next((_MENDS[words] for words in _MENDS if words in text), (said, hint))
     detail = _shortened(text)
-    return kind(f"{said} {detail}" if detail else said, hint=hint)
+    return kind(f"{said} {detail}" if detail else said, hint=hint, detail=detail)
 
 
 def _shortened(text: str) -> str:
-    """Return the engine's words without their class and without the echo of a long query."""
-    first = text.split("\n\nLINE ", maxsplit=1)[0].strip()
+    """Return the engine's words on one line: without their class, the echo of a query, and advice for its own shell."""
+    first = re.split(r"\n\n?LINE |\n\n(?=Use \"SET )|\nPossible solutions:", text, maxsplit=1)[0].strip()
     _, colon, rest = first.partition(" Error: ")
-    words = (rest if colon else first).strip()
+    words = " ".join((rest if colon else first).split())
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} …"
 
 
@@ -155,7 +178,15 @@ def require_encryption(connection: duckdb.DuckDBPyConnection) -> None:
     with translated():
         found = connection.execute(asked).fetchone()
     if found is None or not found[0]:
-        load(connection, "httpfs")
+        try:
+            load(connection, "httpfs")
+        except LakeError as error:
+            raise LakeError(
+                f"The lake is to be encrypted, and what encrypts is not installed. {error.message}",
+                hint=f"{error.hint} (or pip install 'metalayer[encryption]'); or leave `encrypted` out where the lake "
+                "is still empty.",
+                location=Location("metalayer.yml"),
+            ) from error
 
 
 def load(connection: duckdb.DuckDBPyConnection, extension: str) -> None:

@@ -19,7 +19,7 @@ from metalayer.lake import catalog, maintenance
 from metalayer.lake.catalog import Connection
 from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, read_changes
 from metalayer.lake.commit import lock_order, write, write_rewrite
-from metalayer.lake.disk import make_directory
+from metalayer.lake.disk import disk_errors, make_directory
 from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.values import (
     CommitKind,
@@ -79,7 +79,8 @@ class Lake:
 
     def create(self) -> None:
         """Create the catalog and the directory where they are not there yet."""
-        make_directory(Path(self._settings.data))
+        with disk_errors("The lake's directory"):
+            make_directory(Path(self._settings.data))
         with self._metastore.transaction() as connection:
             self.create_in(connection)
 

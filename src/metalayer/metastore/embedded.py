@@ -155,6 +155,11 @@ def _disk_errors(place: Path) -> Iterator[None]:
     """Say of an error of the file system what it means for the embedded server."""
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise MetastoreError(
+            f"The embedded PostgreSQL cannot use the directory {place}: a file stands where a directory has to be.",
+            hint=f"Remove or rename that file, or {EXTERNAL}.",
+        ) from error
     except OSError as error:
         what = "" if error.filename in {None, str(place)} else f" ({error.filename})"
         raise MetastoreError(

@@ -21,8 +21,15 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from typing_extensions import override
 
-from metalayer.core.errors import ConflictError, MetaLayerError, MetastoreError, MetastoreUnavailableError
+from metalayer.core.errors import (
+    ConflictError,
+    MetaLayerError,
+    MetastoreError,
+    MetastoreUnavailableError,
+    did_you_mean,
+)
 from metalayer.metastore import embedded, migrations
+from metalayer.metastore.refusals import plain, refusal
 
 OLDEST_SERVER = 15
 APPLICATION = "metalayer"
@@ -302,7 +309,10 @@ def _hint(state: str) -> str:
         case "53200":
             return "Give the PostgreSQL server more memory, or fewer connections, and try again."
         case "25006":
-            return "Point the URL at the primary server (target_session_attrs=read-write): this one only reads."
+            return (
+                "Point the URL at the primary server (target_session_attrs=read-write) if this is a standby; otherwise "
+                "unset default_transaction_read_only of the database or the user."
+            )
         case "57014":
             return (
                 "Something cancelled the command; raise statement_timeout for this user if it was that, and try again."
@@ -364,6 +374,7 @@ def _parameters(url: str) -> dict[str, str]:
     except psycopg.Error:
         found = {}
     wrong = "@" in found.get("host", "") or not re.fullmatch(r"[\d,]*", found.get("port", ""))
+    _refuse_other_words(url)
     if wrong or not found or not url.startswith(("postgresql://", "postgres://")):
         raise MetastoreError(
             "The URL of the database cannot be read.",
@@ -371,6 +382,26 @@ def _parameters(url: str) -> dict[str, str]:
             "@ as %40, : as %3A, / as %2F, # as %23, ? as %3F and % as %25.",
         )
     return {"application_name": APPLICATION, "connect_timeout": str(_CONNECT_TIMEOUT), **_KEEPALIVES, **found}
+
+
+def _refuse_other_words(url: str) -> None:
+    """Refuse a URL of another database, or with an option that there is none of, by those words alone."""
+    scheme = re.match(r"([a-z][a-z0-9+.]*)://", url)
+    if scheme is not None and scheme[1] not in {"postgresql", "postgres"}:
+        raise MetastoreError(
+            f"The URL of the database begins with {scheme[1]}://, and MetaLayer uses PostgreSQL only.",
+            hint="Write the URL of a PostgreSQL: postgresql://user:password@host:port/database; without one, the "
+            "project has a PostgreSQL of its own.",
+        )
+    asked = url.partition("?")[2]
+    options = [] if "@" in asked else [part.partition("=")[0] for part in asked.split("&")]  # else: of the password
+    known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+    for option in options:
+        if re.fullmatch(r"[a-z_]+", option) and option not in known and option != "ssl":
+            raise MetastoreError(
+                f"The URL of the database has the option '{option}', which PostgreSQL does not know.",
+                hint=f"{did_you_mean(option, known)}Correct it or leave it out.",
+            )
 
 
 def _address(parameters: dict[str, str]) -> str:
@@ -427,20 +458,25 @@ def _check_server(connection: psycopg.Connection, parameters: dict[str, str]) ->
 
 def _cannot_connect(error: psycopg.Error, parameters: dict[str, str]) -> MetastoreError:
     """Tell a server that does not answer (try again) from one that answers and refuses us (mend the URL)."""
-    said = str(error).strip().rstrip(".")
+    said = plain(str(error))
     if len(password := parameters.get("password", "")) > 3:  # libpq does not tell it; a shorter one would spoil words
         said = said.replace(password, "***")
     message = f"Cannot connect to PostgreSQL at {_address(parameters)}: {said}."
-    full = "too many" in said or "connection slots" in said
-    standby = "session is read-only" in said or "hot standby" in said  # a failover is under way, or was forgotten
-    if full or standby or not _answers(parameters):
+    known = refusal(str(error))
+    lasting = known.lasting if known is not None and known.lasting is not None else _answers(parameters)
+    if not lasting:
         return MetastoreUnavailableError(
             message,
-            hint="See that the server runs, that host and port of the URL are right and that it takes connections from "
+            hint=known.hint
+            if known is not None
+            else "See that the server runs, that host and port of the URL are right and that it takes connections from "
             "here, and try again.",
         )
     return MetastoreError(
-        message, hint="The server answers and refuses: correct user, password, database or TLS settings in the URL."
+        message,
+        hint=known.hint
+        if known is not None
+        else "The server answers and refuses: correct user, password, database or TLS settings in the URL.",
     )
 
 

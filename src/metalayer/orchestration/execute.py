@@ -19,7 +19,7 @@ from metalayer.build.kinds import Site, written
 from metalayer.build.landing import CheckBlockedError
 from metalayer.build.transform import Built, transform
 from metalayer.core.check import Outcome, Verdict
-from metalayer.core.errors import MetaLayerError
+from metalayer.core.errors import Location, MetaLayerError, MetastoreError, ShortageError
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.model import Model
@@ -51,9 +51,15 @@ def execute(first: Plan, shop: Shop, chosen: frozenset[TableName], *, refresh: b
     return Executed(Plan(tasks, unchanged), (*loaded.values(), *published), snapshot)
 
 
-def failure_of(error: MetaLayerError) -> Failure:
-    """Return what an error says, as a value that can be stored."""
-    place = f" ({error.location})" if error.location is not None else ""
+def failure_of(error: MetaLayerError, declared: Location | None = None) -> Failure:
+    """Return what an error says, as a value that can be stored.
+
+    ``declared`` is where the table is declared: the place of an error that names none, unless it is no fault of what
+    stands there.
+    """
+    outside = isinstance(error, MetastoreError | ShortageError) or error.transient
+    location = error.location or (None if outside else declared)
+    place = "" if location is None else f" ({location})"
     return Failure(type(error).__name__, error.message + place, error.hint)
 
 
@@ -79,7 +85,7 @@ def _load(task: Task, shop: Shop) -> TaskResult:
                 snapshot = batch.snapshot
             failure = None
         except MetaLayerError as error:
-            failure = failure_of(error)
+            failure = failure_of(error, model.location)
             if isinstance(error, CheckBlockedError):
                 verdicts.extend(error.verdicts)
             wait = next(waits, None) if error.transient else None
@@ -218,6 +224,7 @@ class _Publication:
     broken: frozenset[TableName]
     built: dict[TableName, Built] = field(default_factory=dict)
     failed: set[TableName] = field(default_factory=set)
+    skipped: dict[TableName, TableName] = field(default_factory=dict)
     verdicts: dict[TableName, tuple[Verdict, ...]] = field(default_factory=dict)
     still: set[TableName] = field(default_factory=set)
     kept: dict[TableName, Keeping | None] = field(default_factory=dict)
@@ -254,9 +261,11 @@ class _Publication:
             if name.owner in self.failed | self.broken
         )
         if culprits:
+            culprit = self.skipped.get(culprits[0], culprits[0])
             self.failed.add(task.table)
-            words = f"{culprits[0]} failed, so this keeps its previous rows."
-            failure = Failure("Skipped", words, f"Mend {culprits[0]} and run again.")
+            self.skipped[task.table] = culprit
+            words = f"{culprit} failed, so this keeps its previous rows."
+            failure = Failure("Skipped", words, f"Mend {culprit} and run again.")
             return TaskResult(task, State.SKIPPED, 0.0, failure=failure)
         if task.reason.endswith("may change") and self._inputs_are_still(model):
             self.still.add(task.table)
@@ -272,7 +281,11 @@ class _Publication:
             verdicts = error.verdicts if isinstance(error, CheckBlockedError) else ()
             self.verdicts[task.table] = verdicts
             return TaskResult(
-                task, State.FAILED, time.monotonic() - begun, verdicts=verdicts, failure=failure_of(error)
+                task,
+                State.FAILED,
+                time.monotonic() - begun,
+                verdicts=verdicts,
+                failure=failure_of(error, model.location),
             )
         reach(Failpoint.BUILD_AFTER_STAGE)
         self.built[task.table] = built

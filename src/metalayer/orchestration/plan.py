@@ -76,6 +76,8 @@ def _ingest(table: TableName, known: Known) -> Task | str:
     if pending.is_empty:
         missing = f", {len(pending.missing)} missing (nothing is deleted)" if pending.missing else ""
         return f"nothing new in {pending.unchanged} {'part' if pending.unchanged == 1 else 'parts'}{missing}"
+    if pending.trouble:
+        return Task(TaskKind.INGEST, table, Strategy.INGEST, f"its source cannot be looked at: {pending.trouble}")
     words = []
     if pending.new:
         words.append(f"{len(pending.new)} new")

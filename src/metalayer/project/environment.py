@@ -222,7 +222,8 @@ def read_environment(project: Project, name: str, environ: Mapping[str, str]) ->
     if declared is None:
         raise UsageError(
             f"The project has no environment '{name}'.",
-            hint=f"{did_you_mean(name, project.environments)}It has: {', '.join(sorted(project.environments))}.",
+            hint=f"{did_you_mean(name, project.environments)}It has: {', '.join(sorted(project.environments))}; "
+            "others are declared under `environments:` in metalayer.yml.",
         )
     secrets = Secrets.of(project, environ)
     declared = _overridden(declared, {**secrets.file, **environ})

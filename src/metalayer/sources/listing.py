@@ -5,11 +5,12 @@ Only names, stats and bytes for hashing are read here; nothing is parsed.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -89,7 +90,7 @@ def _paths(pattern: str, root: str, suffixes: Sequence[str]) -> Iterator[str]:
         missing = "such file" if magic is None else f"directory '{base}'"
         raise SourceError(
             f"'{pattern}' does not exist: there is no {missing}.",
-            hint="Correct `path` (it is relative to the project's directory), or put the files there.",
+            hint="Correct the path (it is relative to the project's directory), or put the files there.",
         )
     yield from _walk(str(base), steps[magic:], (_identity(base.stat()),))
 
@@ -119,12 +120,22 @@ def _walk(directory: str, steps: tuple[str, ...], above: tuple[tuple[int, int], 
         if hidden or not (deep or fits(entry.name)):
             continue
         if not deep and not rest:
-            if entry.is_file():
+            if _leads_to(entry.is_file):
                 yield entry.path
-        elif entry.is_dir():
+        elif _leads_to(entry.is_dir):
             identity = _identity(entry.stat())
             if identity not in above:
                 yield from _walk(entry.path, steps if deep else rest, (*above, identity))
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """Ask an entry what it is; a link that leads in a circle leads to nothing, like one whose target is gone."""
+    try:
+        return kind()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from metalayer.core.errors import MetaLayerError, SourceError
+from metalayer.core.errors import LakeError, ShortageError, SourceError
 from metalayer.core.schema import JSON, VARCHAR, Column, DataType, ListOf, Scalar, Struct, widens
 from metalayer.core.source import Engine
 from metalayer.sources import columnar, delimited, documents
@@ -128,11 +128,15 @@ def look(
 
 
 def _asked(engine: Engine, sql: str) -> list[tuple[object, ...]]:
-    """Return an answer of the engine; what it cannot read is the file's fault."""
+    """Return an answer of the engine; what it cannot read is the file's fault, unless the machine lacks something."""
     try:
         return engine.query(sql)
-    except MetaLayerError as error:
-        raise SourceError(error.message, hint="Write the file again, whole.") from error
+    except ShortageError:
+        raise
+    except LakeError as error:
+        raise SourceError(
+            f"it cannot be read: {error.detail or error.message}", hint="Write the file again, whole."
+        ) from error
 
 
 def new_types(
@@ -144,7 +148,9 @@ def new_types(
             texts = [delimited.text_of(place, dialect) for place in places]
             try:
                 return infer(engine, _texts(file, dialect, format_), texts, dialect)
-            except MetaLayerError:
+            except ShortageError:
+                raise
+            except LakeError:
                 return (VARCHAR,) * len(texts)  # what is wrong with the file is told when its rows are read
         case JsonOptions(dialect=dialect):
             names = [file.shape.labels[place] for place in places]

@@ -19,6 +19,9 @@ DUCKDB = "duckdb"
 _PARSER_FAULTS = (SqlglotError, RecursionError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
 
 _OPENING_WORDS = frozenset({"SELECT", "WITH", "FROM", "VALUES", "TABLE", "("})
+_CHANGING_WORDS = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "MERGE", "TRUNCATE", "CREATE", "DROP", "ALTER", "COPY", "ATTACH", "INSTALL", "LOAD"}
+)
 _ONE_QUERY = "Write one SELECT in DuckDB's dialect (WITH, UNION and FROM-first are fine)."
 
 _COMPLETE = re.compile(
@@ -173,6 +176,14 @@ def _refuse_what_is_no_query(text: str, tokens: tuple[Token, ...]) -> None:
     first = tokens[0]
     if first.text.upper() not in _OPENING_WORDS:
         line, column = position(text, first.start)
+        if first.text.upper() in _CHANGING_WORDS:
+            raise SqlSyntaxError(
+                f"{first.text.upper()} changes something, and a query only reads.",
+                hint="Write one SELECT. What a model yields is written to its table by `metalayer run`; rows of a "
+                "source change where they come from.",
+                line=line,
+                column=column,
+            )
         near = did_you_mean(first.text, ["select", "with", "from", "values"])
         wrap = "Write FROM (PIVOT …) instead. " if first.text.upper() in {"PIVOT", "UNPIVOT"} else ""
         raise SqlSyntaxError(

@@ -5,6 +5,7 @@ Every error ends here: as a sentence with its mend on stderr and a code, never a
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -34,6 +35,19 @@ class Code(IntEnum):
     INTERRUPTED = 130
     READER_GONE = 141
     TERMINATED = 143
+
+
+_OF_THE_SYSTEM = {
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n` shows it) and try again.",
+    errno.ENFILE: "The machine has no more open files to give: close other programs and try again.",
+    errno.ENOSPC: "Free some space on the disk and try again.",
+    errno.EDQUOT: "Free some of your share of the disk and try again.",
+    errno.ENOMEM: "The machine has no more memory to give: close other programs and try again.",
+    errno.EROFS: "The disk only reads: make it writable, or move the project to another one.",
+    errno.EACCES: "Make it readable and writable for the user who runs this.",
+    errno.EPERM: "Make it readable and writable for the user who runs this.",
+}
+"""What the system refuses for reasons of its own, and how that is mended; MetaLayer is not at fault."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -101,7 +115,11 @@ def _tell(context: click.Context | None, word: str, text: str) -> None:
 
 
 def _tell_unforeseen(context: click.Context | None, arguments: Sequence[str], error: Exception) -> int:
-    """Say that MetaLayer itself is at fault, where the details are, and what to report."""
+    """Say that MetaLayer itself is at fault, where the details are, and what to report; or that the system is."""
+    if isinstance(error, OSError) and (mend := _OF_THE_SYSTEM.get(error.errno or 0)) is not None:
+        place = f": '{error.filename}'" if error.filename else ""
+        _tell(context, "error", f"The system refuses: {error.strerror}{place}.\n  mend: {mend}")
+        return Code.FAILED
     from metalayer.interfaces.cli.crash import write_crash  # noqa: PLC0415 - not needed when all goes well
 
     directory = "." if context is None else call_of(context).directory

@@ -21,6 +21,7 @@ _TOLD = frozenset(
         EventKind.WAITING,
     }
 )
+_LONGEST = 160
 _ERASE_LINE = "\r\x1b[K"
 
 
@@ -51,7 +52,8 @@ class Progress:
         text = visible(event.message)
         if event.kind in _TOLD:
             erase = "" if self._width is None else _ERASE_LINE
-            click.echo(f"{erase}  {text}", err=True)
+            # The summary says it in full.
+            click.echo(f"{erase}  {cut(text, _LONGEST)}", err=True)
         elif self._width is not None and event.kind in {EventKind.TASK_STARTED, EventKind.BATCH_COMMITTED}:
             sys.stderr.write(f"{_ERASE_LINE}  {cut(text, self._width - 3)}")
             sys.stderr.flush()

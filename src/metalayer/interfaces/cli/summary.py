@@ -96,6 +96,14 @@ def _remarks(result: TaskResult) -> Iterator[str]:
     if result.accounts:
         for text in result.notes:
             yield f"note: {name}: {visible(text)}"
+        if any(text.startswith("set aside ") for text in result.notes):
+            yield "  mend: Put a sound file in its place and run again; until it changes it is not read."
+        match total(result.accounts):
+            case IngestAccount(rejected=count) if count:
+                lines = "1 line" if count == 1 else f"{count:,} lines"
+                yield f"note: {name}: {lines} could not be read, see: metalayer query 'FROM {name.rejects}'"
+            case _:
+                pass
     for verdict in result.verdicts:
         if verdict.outcome is Outcome.PASSED:
             continue
