@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def frozen(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
             moment, nth = dice.choice(MOMENTS), dice.randint(1, 3)
             where = f"{replay}, step {world.number}, {moment} {nth}"
             sleeper = pool.submit(warm, Job(str(root), database, fault=f"{moment}=stop:{nth}"))
-            pid = _stopped(warm, sleeper)
+            pid = warm.stopped(sleeper)
             if pid is None:
                 tally.count("ended before")
                 found = _problems(sleeper.result())
@@ -127,19 +127,6 @@ def frozen(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
 
 def _problems(done: Outcome) -> list[str]:
     return [] if done.state == "done" and not done.error else [f"a run ended as {done.state}: {done.error}"]
-
-
-def _stopped(warm: Warm, running: Future[Outcome]) -> int | None:
-    """Wait until a child of the warm process has stopped itself; None where it ended instead."""
-    while not running.done():
-        for child in Path(f"/proc/{warm.pid}/task/{warm.pid}/children").read_text().split():
-            try:
-                if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-                    return int(child)
-            except OSError:
-                continue
-        time.sleep(0.01)
-    return None
 
 
 def _take_connections(database: str, *, whole: bool) -> None:

@@ -160,6 +160,52 @@ def _freeze(pids: list[int], seconds: float) -> None:
     threading.Timer(seconds, _signal, (pids, signal.SIGCONT)).start()
 
 
+def outage(ground: Ground, warm: Warm, seed: int, seconds: int) -> Tally:
+    """Freeze the server for some seconds while a run is at a step: the run waits and goes on by itself."""
+    tally, dice, world = Tally(), random.Random(f"outage {seed}"), World(seed)
+    replay = f"python tests/faults/suite.py outage --seed {seed} --trials {seconds}"
+    root, twin, quiet = ground.project(f"outage{seed}"), ground.project(f"ongoing{seed}"), ground.database()
+    world.step()
+    for place, url in ((root, None), (twin, quiet)):
+        world.write(place)
+        warm(Job(str(place), url))
+    for point in dice.sample(_WAITING, 2):
+        world.step()
+        for place in (root, twin):
+            world.write(place)
+        warm(Job(str(twin), quiet))
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(warm, Job(str(root), None, fault=f"{point}=stop"))
+            pid = warm.stopped(running)
+            frozen = [_postmaster(root), *_backends(root)]
+            _signal(frozen, signal.SIGSTOP)
+            if pid is not None:
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(seconds)  # this is the fault, not a wait for something
+                waited = not running.done()
+            _signal(frozen, signal.SIGCONT)
+            found = _ended(running.result(), tally)
+        if pid is None:
+            tally.count("ended before")
+        else:
+            tally.count(f"server frozen at {point}")
+            found += [] if waited else ["the run ended while its server was frozen"]
+        after = warm(Job(str(root), None, "check", seed=seed, step=world.number))
+        tally.blame(f"{replay}, {point}", [text for text in (*found, *after.violations, after.error) if text])
+    mine, other = warm(Job(str(root), None, "contents")), warm(Job(str(twin), quiet, "contents"))
+    tally.blame(replay, unlike(mine.contents, other.contents))
+    return tally
+
+
+_WAITING = [
+    "ingest.after_stage",
+    "ingest.after_commit",
+    "commit.after_lock",
+    "commit.after_facts",
+    "run.before_publish",
+]
+
+
 # --- failover ------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 /* Preloaded into a process: after N writes below a directory its disk is full (ENOSPC), for good or for one write.
-   NOSPACE_UNDER names the directory, NOSPACE_AFTER the number, NOSPACE_ONCE whether the next write fits again. */
+   NOSPACE_UNDER names the directory, NOSPACE_AFTER the number, NOSPACE_ONCE whether the next write fits again,
+   NOSPACE_ERROR another error than ENOSPC: 30 (EROFS) is a disk that was mounted to be read only. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,7 +23,7 @@ static int full(int fd) {
     if (strncmp(path, under, strlen(under)) != 0) return 0;
     long number = __atomic_fetch_add(&count, 1, __ATOMIC_SEQ_CST), last = atol(after);
     if (number < last || (getenv("NOSPACE_ONCE") != NULL && number > last)) return 0;
-    errno = ENOSPC;
+    errno = getenv("NOSPACE_ERROR") == NULL ? ENOSPC : atoi(getenv("NOSPACE_ERROR"));
     return 1;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import subprocess
@@ -40,18 +41,21 @@ def full_disk(ground: Ground, _: Warm, seed: int, trials: int) -> Tally:
                 world.write(place)
                 if place is twin:
                     warm(Job(str(place), url))
-            after, once = dice.randint(0, 60), dice.random() < 0.3
-            words = f"full at write {after}{' only' if once else ''}"
+            after, once, closed = dice.randint(0, 60), dice.random() < 0.3, dice.random() < 0.25
+            words = f"{'read only' if closed else 'full'} at write {after}{' only' if once else ''}"
             full = {"NOSPACE_UNDER": f"{root}/.metalayer/lake", "NOSPACE_AFTER": str(after)}
-            failed = warm(Job(str(root), database, variables=full | ({"NOSPACE_ONCE": "1"} if once else {})))
+            full |= {"NOSPACE_ONCE": "1"} if once else {}
+            full |= {"NOSPACE_ERROR": str(errno.EROFS)} if closed else {}
+            failed = warm(Job(str(root), database, variables=full))
             found = []
             if failed.state == "done":
                 tally.count("ended before")
             else:
                 done += 1
-                tally.count("full disk")
-                if failed.killed or not ("full" in failed.error or "No space" in failed.error):
-                    found = [f"the run does not say that the disk is full: {failed.error}"]
+                tally.count("read-only disk" if closed else "full disk")
+                told = ("Read-only",) if closed else ("full", "No space")
+                if failed.killed or not any(word in failed.error for word in told):
+                    found = [f"the run does not say that the disk is {words}: {failed.error}"]
             deep = 10 if done == trials else 0
             after_it = warm(Job(str(root), database, "check", thorough=deep, seed=seed, step=world.number))
             tally.blame(

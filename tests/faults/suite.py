@@ -59,13 +59,14 @@ PARTS = {
         Part("maintenance", kills.maintenance, (1, 4), (2, 8), (20, 25)),
         Part("answers", losses.answers, (1, 8), (2, 15), (20, 50)),
         Part("servers", losses.servers, (1, 6), (2, 10), (20, 25)),
+        Part("outage", losses.outage, (1, 1), (1, 2), (4, 60)),
         Part("failover", losses.failover, (1, 1), (1, 2), (5, 10)),
         Part("frozen", crowds.frozen, (1, 6), (1, 18), (20, 25)),
         Part("crowd", _crowd, (1, 6), (2, 12), (14, 120)),
         Part("disk", shortages.full_disk, (1, 6), (1, 20), (20, 25)),
     )
 }
-"""By name. A crowd's faults are its seconds; it has 2 to 8 members, by its seed."""
+"""By name. An outage's and a crowd's faults are their seconds; it has 2 to 8 members, by its seed."""
 
 
 def lives(names: list[str], size: str, first: int) -> Iterator[tuple[Part, int, int]]:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from faults import shortages
 from faults.ground import Ground
+from faults.invariants import check
 from faults.warm import Job, Warm
 from faults.world import World
 from metalayer.core.names import TableName
@@ -61,3 +63,38 @@ def test_too_little_memory_is_said_and_sets_no_file_aside(ground: Ground) -> Non
     with Workspace.open(root, environ=environ) as workspace:
         assert workspace.run(report=False).state is State.DONE
         assert workspace.query("SELECT count(*), max(place) FROM silver.t").rows == ((300_000, 300_000),)
+
+
+def test_a_thousand_columns(ground: Ground) -> None:
+    root, names = ground.directory / "broad", [f"c{number}" for number in range(1000)]
+    for layer in ("bronze", "silver", "data"):
+        (root / layer).mkdir(parents=True)
+    (root / "metalayer.yml").write_text("name: broad\nversion: 1\n")
+    declared = ", ".join(f"{name}: integer" for name in names)
+    (root / "bronze" / "t.yml").write_text(f"type: csv\npath: data/*.csv\ncolumns: {{{declared}}}\n")
+    (root / "silver" / "t.sql").write_text(
+        "/*---\nkey: c0\nchecks:\n  - {min: c999, value: 0, on_fail: quarantine}\n---*/\nSELECT * EXCLUDE (_batch_id, "
+        "_ingested_at, _source, _position, _rescued) FROM bronze.t__current\n"
+    )
+    with Workspace.open(root, environ={"METALAYER__DATABASE": ground.database()}) as workspace:
+        for batch in range(2):
+            rows = [[batch * 10 + row, *(row * number for number in range(1, 1000))] for row in range(10)]
+            text = "\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)])
+            (root / "data" / f"{batch}.csv").write_text(text + "\n")
+            assert workspace.run(report=False).state is State.DONE
+        assert workspace.query("SELECT count(*), sum(c999) FROM silver.t").rows == ((20, 2 * 999 * 45),)
+        assert check(workspace, snapshots=1) == []
+
+
+def test_a_full_temporary_directory_is_not_needed(ground: Ground, tmp_path: Path) -> None:
+    library = shortages.compiled(tmp_path)
+    if library is None:
+        pytest.skip("there is no C compiler")
+    root, world, temporary = ground.project("full"), World(62), tmp_path / "tmp"
+    temporary.mkdir()
+    full = {"TMPDIR": str(temporary), "NOSPACE_UNDER": str(temporary), "NOSPACE_AFTER": "0"}
+    with Warm(LD_PRELOAD=str(library)) as warm:
+        world.step()
+        world.write(root)
+        done = warm(Job(str(root), ground.database(), "check", variables=full, seed=62, step=1))
+    assert (done.state, done.violations, done.error) == ("done", [], "")

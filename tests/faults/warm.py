@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +102,16 @@ class Warm:
         self._process.stdin.write(json.dumps(asdict(job)) + "\n")
         self._process.stdin.flush()
         return Outcome(**json.loads(self._process.stdout.readline()))
+
+    def stopped(self, running: Future[Outcome]) -> int | None:
+        """Wait until the child that does a job has stopped itself, and return its id; None where it ended instead."""
+        while not running.done():
+            for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                        return int(child)
+            time.sleep(0.01)
+        return None
 
     def __enter__(self) -> Self:
         return self

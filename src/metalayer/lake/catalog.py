@@ -173,8 +173,8 @@ def _require_ours(connection: Connection) -> None:
     if one(connection, "SELECT to_regclass('lake.metalayer_commit') IS NULL", [])[0]:
         raise LakeError(
             "The schema 'lake' of the database holds a lake that another program has made.",
-            hint="Give MetaLayer a database of its own (another name in the URL); or drop that schema, if nobody needs "
-            "what is in it: DROP SCHEMA lake CASCADE.",
+            hint="Give MetaLayer a database of its own (another name in the URL); or, if nobody needs this one, "
+            "empty it: DROP SCHEMA lake, metalayer CASCADE.",
         )
 
 

@@ -262,6 +262,7 @@ MISTAKES = (
         "a_query_at_a_snapshot_that_is_not_there",
         'query --at 99 "SELECT * FROM gold.daily"',
         before=("run",),
+        code=2,
         again='query --at 2 "SELECT * FROM gold.daily"',
     ),
     Mistake(

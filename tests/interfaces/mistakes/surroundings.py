@@ -177,7 +177,7 @@ MISTAKES = (
         "a_lake_of_another_program",
         "run",
         spoil=_foreign_lake,
-        mend=_in_database("DROP SCHEMA lake CASCADE"),
+        mend=_in_database("DROP SCHEMA lake, metalayer CASCADE"),
     ),
     Mistake(
         "a_table_of_the_database_that_was_dropped",
