@@ -26,6 +26,7 @@ def ground(server: Metastore, tmp_path_factory: pytest.TempPathFactory) -> Itera
     server.connection.execute(pg.SQL("CREATE DATABASE {}").format(pg.Identifier(name)))
     place = tmp_path_factory.mktemp("it's a lake")
     with Metastore.open(DatabaseSettings(url=url_of(server, name), directory=str(place))) as metastore:
+        metastore.migrate()
         lake = Lake(metastore, LakeSettings(data=str(place / "data"), threads=1))
         lake.create()
         ground = Ground.make(lake)
