@@ -27,7 +27,7 @@ from metalayer.core.schema import Schema
 from metalayer.core.source import Pending
 from metalayer.governance.access import OWNER, Access, Reader, secure
 from metalayer.governance.relations import Relations
-from metalayer.metastore import backfills, batches, facts
+from metalayer.metastore import backfills, batches, facts, publications
 from metalayer.orchestration.plan import Known, unread
 from metalayer.orchestration.plan import plan as decide
 from metalayer.orchestration.retry import surely
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.backup import Backup, BackupReport, Examined, Restored, Verification
     from metalayer.observability.doctor import Finding
+    from metalayer.orchestration.rollback import RolledBack, Scope
     from metalayer.orchestration.shop import Restatement, Shop
     from metalayer.orchestration.trial import TrialResult
     from metalayer.project.environment import Settings
@@ -64,6 +65,9 @@ BackfillRow = backfills.BackfillRow
 IntervalRow = backfills.IntervalRow
 """One interval of a backfill, and what became of it."""
 
+
+Held = publications.Held
+"""Why no run goes on in an environment."""
 
 BatchRow = batches.BatchRow
 """One commit of rows from a source, as history shows it."""
@@ -411,6 +415,7 @@ class Workspace:
     ) -> RunResult:
         from metalayer.orchestration.runs import begun, run, with_report  # noqa: PLC0415
 
+        publications.refuse_held(self.metastore.connection, self.settings.name)
         events: list[Event] = []
         shop = replace(self._shop(events), scratch=refresh and scratch, restate=restate)
         row = begun(shop.context, command, selection)
@@ -727,6 +732,7 @@ class Workspace:
         from metalayer.build.kinds import Site  # noqa: PLC0415 - the engine is imported when there is work
         from metalayer.build.replay import replay  # noqa: PLC0415
 
+        publications.refuse_held(self.metastore.connection, self.settings.name)
         state = self.lake.state()
         with self.lake.session(state.snapshot) as session:
             site = Site(session, state, self._relations(state, session), self._shop([]).context)
@@ -763,6 +769,42 @@ class Workspace:
         batch = undo.batch_to_reload(shop, batch_id)
         return undo.reload(shop, batch, self._recall(batch.table))
 
+    def rollback(self, run_id: str, *, with_later: bool = False) -> RolledBack:
+        """Take back what a run made of derived tables, in one commit, and hold the environment until `release`.
+
+        Raises:
+            UsageError: there is no such run, nothing of it can go back, or later runs changed the same tables.
+        """
+        from metalayer.orchestration import rollback  # noqa: PLC0415 - for undo only
+
+        events: list[Event] = []
+        done = rollback.roll_back(self._shop(events), run_id, with_later=with_later, code_version=_version())
+        surely(lambda: facts.record_events(self.metastore.connection, events))
+        return done
+
+    def rollback_scope(self, run_id: str) -> Scope:
+        """Return what a rollback of a run would take back; nothing is changed.
+
+        Raises:
+            UsageError: there is no such run, or nothing of it can go back.
+        """
+        from metalayer.orchestration import rollback  # noqa: PLC0415 - for undo only
+
+        return rollback.scope_of(self._shop([]), run_id)
+
+    def release(self) -> Held | None:
+        """Let runs go on after a rollback; return why they did not, None where nothing held them."""
+        with self.metastore.transaction() as connection:
+            found = publications.release(connection, self.settings.name)
+            if found is not None:
+                words = f"{_user()} lets runs go on after {found.run_id}"
+                facts.record_events(connection, [Event(EventKind.RELEASED, _now(), words)])
+        return found
+
+    def held(self) -> Held | None:
+        """Return why no run goes on in the environment, None where nothing holds them."""
+        return publications.held(self.metastore.connection, self.settings.name)
+
     def _recall(self, table: TableName) -> Recall | None:
         """Return how the parts of a source are held back and given again, None where they cannot be."""
         from metalayer.sources import source_type  # noqa: PLC0415 - queries need no source
@@ -794,6 +836,7 @@ class Workspace:
             now=_now(),
             protect=unread(self._known(state, {})),
         )
+        publications.forget(connection, before=self.lake.oldest())
         words = (
             f"{len(report.compacted)} tables compacted, {report.expired} snapshots expired, {report.removed} removed"
         )

@@ -14,6 +14,7 @@ The tree::
     │   └── LimitError                  a person's query takes more than it may
     ├── MetastoreError              PostgreSQL refuses or is not usable
     │   └── MetastoreUnavailableError   it cannot be reached now (transient)
+    ├── HeldError                   a rollback holds the environment until it is released
     ├── BuildError                  a model's rows cannot be made, or a check blocks them
     └── AccessError                 the caller may not see or do this
 
@@ -155,6 +156,10 @@ class MetastoreUnavailableError(MetastoreError):
     """PostgreSQL cannot be reached now; it may answer later."""
 
     transient = True
+
+
+class HeldError(MetaLayerError):
+    """A rollback holds the environment: nothing runs in it until somebody releases it."""
 
 
 class BuildError(MetaLayerError):

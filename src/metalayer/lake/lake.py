@@ -84,6 +84,11 @@ class Lake:
         with self._metastore.transaction() as connection:
             self.create_in(connection)
 
+    def oldest(self) -> int:
+        """Return the oldest snapshot that is kept."""
+        row = catalog.one(self._metastore.connection, "SELECT min(snapshot_id) FROM lake.ducklake_snapshot", [])
+        return int(row[0])
+
     def create_in(self, connection: Connection) -> None:
         """Create the catalog in an open transaction, or tell one that is there where the files lie."""
         catalog.create(connection, self._settings)

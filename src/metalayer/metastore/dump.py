@@ -159,8 +159,9 @@ def _newer(directory: Path) -> MetastoreError:
 
 
 def is_filled(connection: Connection) -> bool:
-    """Tell whether the database holds anything that a restore would destroy: a commit of the lake or a run."""
-    for table, condition in (("lake.ducklake_snapshot", "snapshot_id > 0"), ("metalayer.run", "true")):
+    """Tell whether the database holds anything that a restore would destroy: a commit of the lake, a run or people."""
+    looks = (("lake.ducklake_snapshot", "snapshot_id > 0"), ("metalayer.run", "true"), ("metalayer.person", "true"))
+    for table, condition in looks:
         if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
             continue
         if connection.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {condition})").fetchone() == (True,):

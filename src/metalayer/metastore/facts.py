@@ -264,6 +264,18 @@ def published_tables(connection: Connection) -> dict[TableName, Published]:
     }
 
 
+# A publication whose outcome was not known and that is made again keeps what was before the first.
+_REMEMBER = """
+INSERT INTO metalayer.publication
+SELECT %(table)s, %(run)s, %(snapshot)s, (
+    SELECT to_jsonb(p) || jsonb_build_object('positions', (
+        SELECT coalesce(jsonb_agg(to_jsonb(x)), '[]') FROM metalayer.position x WHERE x.table_name = %(table)s
+    )) FROM metalayer.published p WHERE p.table_name = %(table)s
+)
+ON CONFLICT DO NOTHING
+"""
+
+
 def publish(
     connection: Connection,
     table: TableName,
@@ -280,9 +292,12 @@ def publish(
 
     An empty ``definition`` keeps the recorded one: the inputs were looked at again and had not changed.
 
+    What was known before is kept with the run, so that it can be rolled back.
+
     Raises:
         ConflictError: somebody did.
     """
+    connection.execute(_REMEMBER, {"table": str(table), "run": run_id, "snapshot": snapshot})
     changed = connection.execute(
         """
         INSERT INTO metalayer.published AS p (table_name, meaning, run_id, snapshot_id, published_at, definition)

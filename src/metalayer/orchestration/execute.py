@@ -25,7 +25,7 @@ from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.model import Model
 from metalayer.core.names import TableName, physical
 from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
-from metalayer.metastore import facts
+from metalayer.metastore import facts, publications
 from metalayer.orchestration.plan import Known, plan, reads
 from metalayer.orchestration.retry import pauses, surely
 from metalayer.orchestration.shop import Executed, Shop
@@ -379,6 +379,7 @@ class _Publication:
         return committed.snapshot
 
     def _record(self, connection: facts.Connection, snapshot: int, results: tuple[TaskResult, ...]) -> None:
+        publications.refuse_held(connection, self.shop.context.environment)
         run_id, now = self.shop.context.run_id, self.shop.context.clock()
         tables = self.shop.lake.state().tables
         changed = {change.table for built in self.built.values() for change in built.landed.changes}

@@ -22,6 +22,7 @@ VERBS = {
     "query": "query",
     "render": "render",
     "history": "history",
+    "rollback": "rollback",
     "lineage": "lineage",
     "catalog": "catalog",
     "quarantine": "quarantine",

@@ -587,6 +587,24 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "access who": _list(_SEEN, "one entry for each user who is not disabled"),
     "access what": _list(_SEEN, "one entry for each table of which something is seen"),
+    "rollback": _object(
+        "what was taken back; with --dry-run what would be",
+        run=_maybe(_text("the run as which the rollback is recorded; null with --dry-run and --release")),
+        undone=_list(_text(), "the runs that were taken back"),
+        later=_list(_text(), "of these, those that came later and changed the same tables"),
+        snapshot=_maybe(_count("its commit")),
+        tables=_list(
+            _object(
+                "",
+                table=_TABLE,
+                to_snapshot=_count("what it says is what it said then"),
+                removed=_maybe(_count("rows that left it")),
+                restored=_maybe(_count("rows that came again")),
+                note=_text("empty where rows are all that changed"),
+            )
+        ),
+        held=_truth("whether runs refuse until `rollback --release`"),
+    ),
     "source retract": _object(
         "",
         batch=_text("its id"),
