@@ -149,7 +149,7 @@ def _views(model: Model | None, table: TableName, again: dict[str, str], relatio
     if model is None:
         return []
     pairs = tuple(pair for pair in relations.superseded.get(model.name, ()) if again.get(pair[0]) != pair[1])
-    outside = replace(relations, table=outside_sql, superseded={model.name: pairs})
+    outside = replace(relations.outside(outside_sql), superseded={model.name: pairs})
     return [ViewChange(table.current, outside.read_through(model.name.current))]
 
 

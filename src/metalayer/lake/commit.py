@@ -99,8 +99,11 @@ def write_rewrite(connection: Connection, rewrite: Rewrite, words: CommitWords) 
 
 
 def _require_sound(changes: Sequence[TableChange], views: Sequence[ViewChange]) -> None:
-    names = [change.table for change in changes] + [view.view for view in views]
-    twice = {str(name) for name in names if names.count(name) > 1}
+    # A view may take the place of a table that ends in the same commit, and the other way round.
+    names = [change.table for change in changes if not change.drop] + [view.view for view in views if view.sql]
+    ends = [change.table for change in changes if change.drop] + [view.view for view in views if not view.sql]
+    tables, shown = [change.table for change in changes], [view.view for view in views]
+    twice = {str(name) for part in (names, ends, tables, shown) for name in part if part.count(name) > 1}
     if twice:
         raise LakeError(
             f"One commit names {', '.join(sorted(twice))} more than once.", hint="Put all changes of a table into one."
