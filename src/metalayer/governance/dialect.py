@@ -14,7 +14,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 GUARDED = "metalayerguarded"
 """The dialect's name within SQLGlot."""
@@ -41,9 +41,16 @@ class _Parser(DuckDBParser):
         TokenType.DARROW: _long_arrow,
     }
 
+    def _parse_as_command(self, start: Token) -> exp.Command:
+        """Refuse what SQLGlot would pass on unread, and write about in a log."""
+        self.raise_error("This is no query", start)
+        return super()._parse_as_command(start)
+
 
 class _Generator(DuckDBGenerator):
     """Writes the tree; what it is not told here is as SQLGlot writes DuckDB's SQL."""
+
+    MULTI_ARG_DISTINCT = True  # it would be written as a CASE that nobody asked for
 
     def not_sql(self, expression: exp.Not) -> str:
         inner = expression.this

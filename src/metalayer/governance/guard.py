@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.tokenizer_core import TokenType
 
 from metalayer.core.errors import AccessError, did_you_mean
 from metalayer.core.names import Layer, TableName
@@ -181,11 +183,17 @@ def check(text: str, limits: Limits = _LIMITS) -> Checked:
     """
     _refuse_size(text, limits)
     statement = parse_statement(text, GUARDED)
-    _refuse_depth(statement, limits)
+    _refuse_shape(statement, limits)
     try:
         guard = _Guard(statement, limits)
         guard.walk()
-        sql = statement.tree.sql(dialect=GUARDED, identify=True, comments=False, normalize_functions=False)
+        sql = statement.tree.sql(
+            dialect=GUARDED,
+            identify=True,
+            comments=False,
+            normalize_functions=False,
+            unsupported_level=ErrorLevel.RAISE,
+        )
     except (RecursionError, SqlglotError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise AccessError("The query cannot be read safely.", hint="Write it in simpler steps, with WITH.") from error
     return Checked(
@@ -208,24 +216,50 @@ def _refuse_size(text: str, limits: Limits) -> None:
             raise AccessError("The query holds a control character.", hint="Write it as plain text.")
 
 
+_UNCLEAR: Final = {
+    "!": "Write NOT, or factorial(…).",
+    "<=>": "Write IS NOT DISTINCT FROM, or array_cosine_distance(…).",
+}
+"""Signs that mean one thing to SQLGlot and another to DuckDB."""
+
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
-def _refuse_depth(statement: Statement, limits: Limits) -> None:
+def _refuse_shape(statement: Statement, limits: Limits) -> None:
     if len(statement.tokens) > limits.tokens:
         raise AccessError(
             f"The query has {len(statement.tokens)} words and signs; {limits.tokens} are allowed.",
             hint="Write a shorter query.",
         )
+    if not statement.text.isascii():
+        _refuse_unseen(statement)
     depth = 0
     for token in statement.tokens:
         word = token.text.upper()
+        if word in _UNCLEAR and token.token_type in {TokenType.NOT, TokenType.NULLSAFE_EQ}:
+            raise AccessError(f"'{word}' cannot be used here.", hint=_UNCLEAR[word])
         if word in _OPENING or word == "CASE":
             depth += 1
         elif word in {")", "]", "}", "END"}:
             depth -= 1
         if depth > limits.depth:
             raise AccessError("The query is nested too deeply.", hint="Write its parts one after the other, with WITH.")
+
+
+def _refuse_unseen(statement: Statement) -> None:
+    """Refuse letters that nobody sees, or that only one of the parsers takes for a space. Texts may hold them."""
+    offset = 0
+    for token in (*statement.tokens, None):
+        is_text = token is not None and token.token_type == TokenType.STRING
+        end = len(statement.text) if token is None else token.start if is_text else token.end + 1
+        if any(
+            unicodedata.category(letter) in _UNSEEN and letter not in " \t\r\n" for letter in statement.text[offset:end]
+        ):
+            raise AccessError("The query holds a letter that cannot be seen.", hint="Write it anew, with plain spaces.")
+        offset = end if token is None else token.end + 1
+
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 
 
 class _Guard:
