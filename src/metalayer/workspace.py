@@ -43,10 +43,15 @@ if TYPE_CHECKING:
     from metalayer.core.lineage import Graph, Lineage, Point
     from metalayer.core.source import Recall, Source
     from metalayer.core.tags import Tags
+    from metalayer.governance.audit import Audit
+    from metalayer.governance.desk import Desk
+    from metalayer.governance.door import Parameters
     from metalayer.governance.findings import AccessFinding
     from metalayer.governance.people import People
     from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
+    from metalayer.lake.jobs import WorkerLimits
+    from metalayer.lake.workers import Cancel
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.backup import Backup, BackupReport, Examined, Restored, Verification
     from metalayer.observability.doctor import Finding
@@ -182,6 +187,10 @@ class Workspace:
 
     def close(self) -> None:
         """Close the connection; the embedded server stops when its last client is gone."""
+        if "desk" in self.__dict__:
+            self.desk.door.close()
+            self._seal()
+            del self.__dict__["desk"]
         for name in ("_bare_lake", "lake", "metastore"):
             self.__dict__.pop(name, None)
         if "_database" in self.__dict__:
@@ -276,27 +285,83 @@ class Workspace:
         at: Moment | None = None,
         limit: int | None = None,
         reader: Reader = OWNER,
+        as_user: str | None = None,
+        purpose: str | None = None,
+        parameters: Parameters = (),
+        limits: WorkerLimits | None = None,
+        cancel: Cancel | None = None,
     ) -> Result:
         """Answer one SELECT over the project's tables, through the reader's policies.
+
+        The owner's queries run in this process. Those of people go through the door: what is harmless is let pass, and
+        a process that holds only the files of what the reader may see answers it; reads of tagged tables and refusals
+        are written into the journal.
 
         Args:
             sql: one SELECT in DuckDB's dialect; tables are named ``layer.table``, companions included.
             at: what to read at: a snapshot's number, a time, or the id of a run or a batch; now for None.
             limit: how many rows to return at most.
             reader: who reads.
+            as_user: the name of a user who reads, in the place of ``reader``.
+            purpose: what ``as_user`` reads for; one that the policies declare.
+            parameters: values of ``?`` in order, or of ``$name`` by name.
+            limits: what a query of a person may take; for the owner there are none.
+            cancel: lets another thread end a query of a person.
 
         Raises:
-            UsageError: there is no such moment, or what was then is forgotten.
+            UsageError: there is no such moment, what was then is forgotten, or there is no such user.
+            AccessError: the reader may not ask this.
+            QueryError, LimitError: it does not fit the tables, or takes too much.
         """
+        who = reader if as_user is None else self.reader(as_user, purpose=purpose)
         snapshot = None if at is None else snapshot_of(at, self.lake, self.metastore.connection, _now())
+        if not who.is_owner:
+            from metalayer.governance.desk import ask  # noqa: PLC0415 - the owner's queries need no door
+            from metalayer.governance.door import Question  # noqa: PLC0415 - as above
+
+            reply = ask(self.desk, Question(sql, parameters, limit), who, snapshot, limits=limits, cancel=cancel)
+            answer = reply.answer
+            return Result(answer.columns, answer.types, answer.rows, reply.snapshot)
         known = tuple(str(name) for name in self.project.models)
         with self._reading(snapshot) as (session, relations, read_at):
-            text = secure(sql, reader, relations, known, macros=self.project.macros)
+            text = secure(sql, who, relations, known, macros=self.project.macros)
             if limit is not None:
                 text = f"SELECT * FROM ({text}) LIMIT {int(limit)}"
-            types = session.describe(text)
-            columns, rows = session.fetch(text)
+            types = session.describe(text, parameters)
+            columns, rows = session.fetch(text, parameters)
             return Result(tuple(columns), tuple(str(column.type) for column in types), tuple(rows), read_at)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """The door for queries of people, with its processes; one for all threads."""
+        from metalayer.governance.desk import Desk  # noqa: PLC0415 - the owner's queries need no door
+        from metalayer.governance.door import Door  # noqa: PLC0415 - as above
+        from metalayer.governance.seats import Seats  # noqa: PLC0415 - as above
+
+        connection = self.metastore.connection
+        seats = Seats(self.project, self.settings.name, self.lake, connection, self._tags, self.people.mask_key())
+        self.audit.note_policies(self.project, _user())
+        return Desk(Door(), seats, connection)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The journal of this environment."""
+        from metalayer.governance.audit import Audit  # noqa: PLC0415 - most verbs only add to the journal
+        from metalayer.governance.seals import Seals  # noqa: PLC0415 - as above
+
+        directory = Path(self.settings.directory)
+        key, anchor = self.settings.audit_key, self.settings.audit_anchor
+        seals = Seals(
+            Path(key) if key else directory / "journal.key", Path(anchor) if anchor else directory / "journal.anchor"
+        )
+        return Audit(self.metastore.connection, seals)
+
+    def _seal(self) -> None:
+        """Seal the journal where it is time to; what is in the way is told, and fails nothing."""
+        try:
+            self.audit.seals.seal_if_due(self.metastore.connection)
+        except MetaLayerError as error:
+            self._listener(Event(EventKind.MAINTENANCE_FINISHED, _now(), f"the journal is not sealed: {error.message}"))
 
     def render(self, table: TableName) -> str:
         """Return the SQL that runs for a model, with every name as it is read now."""
@@ -311,7 +376,9 @@ class Workspace:
     def people(self) -> People:
         """The people of this environment; who changes them here is the local owner."""
         from metalayer.governance.people import People  # noqa: PLC0415 - runs know nobody
+        from metalayer.metastore.journal import act_as  # noqa: PLC0415 - as above
 
+        act_as(self.metastore.connection, _user())
         return People(self.metastore.connection, _now, by=_user())
 
     def reader(self, name: str, *, purpose: str | None = None) -> Reader:
@@ -428,6 +495,8 @@ class Workspace:
         if report:
             result = with_report(shop, result, self.write_report(result))
         self._maintain_after(result)
+        self.audit.note_policies(self.project, _user())
+        self._seal()
         if result.state is not State.DONE and self.settings.webhook:
             from metalayer.observability.notify import tell  # noqa: PLC0415
 

@@ -35,18 +35,130 @@ from metalayer.governance.guard import Checked, check
 from metalayer.lake.referee import _SIGNS, Disagreement, Expected, agree
 
 NASTY = (
-    "read_text('/etc/passwd')", "'/etc/passwd'", '"/etc/passwd"', "silver.salaries", "duckdb_settings()", "getenv('HOME')",
-    "current_setting('threads')", "(FROM duckdb_tables())", "AT (VERSION => 1)", "#1", "$1", "?", "$x", "@x", ":x", "::", ";",
-    "--", "/*", "*/", "/* */", "\u00a0", "\u200b", "\u2028", "\ufeff", "\\'", "''", '""', "'", '"', "$$", "$a$", "E'\\n'", "X'41'",
-    "U&'\\0041'", "e'", "`x`", "[x]", "{'a': 1}", "{{x}}", "COLUMNS(*)", "*COLUMNS('x')", "PIVOT", "UNPIVOT", "SUMMARIZE",
-    "DESCRIBE", "EXPLAIN", "INTO", "FOR UPDATE", "LATERAL", "POSITIONAL JOIN", "ASOF", "TABLE", "TABLESAMPLE 1%", "USING SAMPLE 1",
-    "WITH x AS (SELECT 1)", "UNION ALL BY NAME", "EXCEPT ALL", "QUALIFY true", "x -> x", "lambda x: x", "FOR x IN [1]", "a := 1",
-    "alias: 1", "NULLS FIRST", "COLLATE de", "ESCAPE '\\'", "NOT", "IS", "DISTINCT FROM", "OVER ()", "FILTER (WHERE true)",
-    "WITHIN GROUP (ORDER BY 1)", "INTERVAL '1' DAY", "AT TIME ZONE 'UTC'", "main.", "memory.", "system.main.", "silver.", ".", ",",
-    "(", ")", "[", "]", "{", "}", "->", "->>", "||", "**", "//", "%", "~", "!", "^@", "<@", "@>", "<=>", "0x1F", "1e5", "1_0", ".5",
-    "5.", "DEFAULT", "RECURSIVE", "recurring.x", "unnest([1])", "range(3)", "query('SELECT 1')", "query_table('silver.salaries')",
-    "VALUES (1)", "ROW(1)", "TRY_CAST", "map {1: 2}", "GLOB", "SIMILAR TO", "ILIKE", "ANY", "ALL", "SOME", "OFFSET 1", "FETCH FIRST 1 ROWS",
-)  # fmt: skip
+    "read_text('/etc/passwd')",
+    "'/etc/passwd'",
+    '"/etc/passwd"',
+    "silver.salaries",
+    "duckdb_settings()",
+    "getenv('HOME')",
+    "current_setting('threads')",
+    "(FROM duckdb_tables())",
+    "AT (VERSION => 1)",
+    "#1",
+    "$1",
+    "?",
+    "$x",
+    "@x",
+    ":x",
+    "::",
+    ";",
+    "--",
+    "/*",
+    "*/",
+    "/* */",
+    "\u00a0",
+    "\u200b",
+    "\u2028",
+    "\ufeff",
+    "\\'",
+    "''",
+    '""',
+    "'",
+    '"',
+    "$$",
+    "$a$",
+    "E'\\n'",
+    "X'41'",
+    "U&'\\0041'",
+    "e'",
+    "`x`",
+    "[x]",
+    "{'a': 1}",
+    "{{x}}",
+    "COLUMNS(*)",
+    "*COLUMNS('x')",
+    "PIVOT",
+    "UNPIVOT",
+    "SUMMARIZE",
+    "DESCRIBE",
+    "EXPLAIN",
+    "INTO",
+    "FOR UPDATE",
+    "LATERAL",
+    "POSITIONAL JOIN",
+    "ASOF",
+    "TABLE",
+    "TABLESAMPLE 1%",
+    "USING SAMPLE 1",
+    "WITH x AS (SELECT 1)",
+    "UNION ALL BY NAME",
+    "EXCEPT ALL",
+    "QUALIFY true",
+    "x -> x",
+    "lambda x: x",
+    "FOR x IN [1]",
+    "a := 1",
+    "alias: 1",
+    "NULLS FIRST",
+    "COLLATE de",
+    "ESCAPE '\\'",
+    "NOT",
+    "IS",
+    "DISTINCT FROM",
+    "OVER ()",
+    "FILTER (WHERE true)",
+    "WITHIN GROUP (ORDER BY 1)",
+    "INTERVAL '1' DAY",
+    "AT TIME ZONE 'UTC'",
+    "main.",
+    "memory.",
+    "system.main.",
+    "silver.",
+    ".",
+    ",",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "->",
+    "->>",
+    "||",
+    "**",
+    "//",
+    "%",
+    "~",
+    "!",
+    "^@",
+    "<@",
+    "@>",
+    "<=>",
+    "0x1F",
+    "1e5",
+    "1_0",
+    ".5",
+    "5.",
+    "DEFAULT",
+    "RECURSIVE",
+    "recurring.x",
+    "unnest([1])",
+    "range(3)",
+    "query('SELECT 1')",
+    "query_table('silver.salaries')",
+    "VALUES (1)",
+    "ROW(1)",
+    "TRY_CAST",
+    "map {1: 2}",
+    "GLOB",
+    "SIMILAR TO",
+    "ILIKE",
+    "ANY",
+    "ALL",
+    "SOME",
+    "OFFSET 1",
+    "FETCH FIRST 1 ROWS",
+)
 """Pieces that mean something to one parser or the other."""
 
 _PLACE = Path("/srv/forbidden")
@@ -180,7 +292,8 @@ class Bench:
 
 
 _ALIKE = {"**": "power", "pow": "power", "position": "strpos"}
-_INTERVALS = ("trunc", *(f"to_{unit}" for unit in "seconds minutes hours days weeks months quarters years".split()))
+_UNITS = ("seconds", "minutes", "hours", "days", "weeks", "months", "quarters", "years")
+_INTERVALS = ("trunc", *(f"to_{unit}" for unit in _UNITS))
 
 
 def _same(name: str) -> str:
@@ -213,16 +326,13 @@ def main() -> int:
     given = parser.parse_args()
     begun, cpu = time.monotonic(), time.process_time()
     report = fuzz(given.count, given.seed)
-    print(
-        f"{given.count} texts, seed {given.seed}: {time.monotonic() - begun:.0f} s, {time.process_time() - cpu:.0f} CPU s"
-    )  # noqa: T201
-    for name, count in report.counts.most_common():
-        print(f"{count:8} {name}")  # noqa: T201
-    for text, why in report.stopped[: given.show]:
-        print(f"stopped: {why}\n    {text!r}")  # noqa: T201
-    print(f"{len(report.findings)} findings")  # noqa: T201
-    for text, why in report.findings[:50]:
-        print(f"FOUND {why}\n    {text!r}")  # noqa: T201
+    wall, spent = time.monotonic() - begun, time.process_time() - cpu
+    lines = [f"{given.count} texts, seed {given.seed}: {wall:.0f} s, {spent:.0f} CPU s"]
+    lines += [f"{count:8} {name}" for name, count in report.counts.most_common()]
+    lines += [f"stopped: {why}\n    {text!r}" for text, why in report.stopped[: given.show]]
+    lines += [f"{len(report.findings)} findings"]
+    lines += [f"FOUND {why}\n    {text!r}" for text, why in report.findings[:50]]
+    sys.stdout.write("\n".join(lines) + "\n")
     return 1 if report.findings else 0
 
 

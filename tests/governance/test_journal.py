@@ -193,12 +193,13 @@ def test_writers_at_once_make_one_chain(metastore: Metastore, seals: Seals) -> N
 
 
 def test_an_entry_comes_and_goes_with_the_transaction_that_it_belongs_to(metastore: Metastore, seals: Seals) -> None:
-    class Undone(Exception):
-        pass
+    def begin() -> None:
+        with metastore.connection.transaction():
+            journal.note(metastore.connection, "read", "ana", "silver.t", {})
+            raise LookupError
 
-    with pytest.raises(Undone), metastore.connection.transaction():
-        journal.note(metastore.connection, "read", "ana", "silver.t", {})
-        raise Undone
+    with pytest.raises(LookupError):
+        begin()
     journal.note(metastore.connection, "read", "bo", "silver.t", {})
     (entry,) = journal.entries(metastore.connection)
     assert (entry.number, json.loads(entry.body)["actor"]) == (1, "bo")

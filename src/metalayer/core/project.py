@@ -32,6 +32,8 @@ class EnvironmentDeclaration:
     encrypted: bool = False
     compression: str = "zstd"
     on_failure: OnFailure = OnFailure()
+    audit_key: str | None = None
+    audit_anchor: str | None = None
     keep: str = "7d"
     threads: int | None = None
     memory: str | None = None

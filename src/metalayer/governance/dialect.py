@@ -14,7 +14,7 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
-from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.tokenizer_core import TokenType
 
 GUARDED = "metalayerguarded"
 """The dialect's name within SQLGlot."""
@@ -41,10 +41,9 @@ class _Parser(DuckDBParser):
         TokenType.DARROW: _long_arrow,
     }
 
-    def _parse_as_command(self, start: Token) -> exp.Command:
-        """Refuse what SQLGlot would pass on unread, and write about in a log."""
-        self.raise_error("This is no query", start)
-        return super()._parse_as_command(start)
+    def _warn_unsupported(self) -> None:
+        """Refuse what SQLGlot would pass on unread; it would write the text into a log."""
+        self.raise_error("This is no query")
 
 
 class _Generator(DuckDBGenerator):

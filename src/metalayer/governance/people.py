@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,11 +27,13 @@ from metalayer.core.people import (
     checked_name,
 )
 from metalayer.governance import passwords
+from metalayer.metastore import journal
 from metalayer.metastore import people as store
 from metalayer.metastore.facts import Connection
 
 PREFIX = "mlt_"
 LONGEST = timedelta(days=730)
+_LONGEST_NAME = 128
 
 _FORM = re.compile(r"mlt_([a-z2-7]{12})_([A-Za-z0-9_-]{43})")
 _WRONG = "The name or the password is wrong."
@@ -217,10 +219,12 @@ class People:
         agrees = passwords.matches(kept, password)
         person = store.find(self.connection, folded)
         if not agrees or person is None or person.disabled_at is not None or kept is None:
+            self._note("login.refused", folded, {"by": "password"})
             raise AccessError(_WRONG, hint="Try again, or ask who manages the users.")
         if passwords.is_outdated(kept):
             store.set_password_hash(self.connection, folded, passwords.hashed(password, folded))
         store.seen(self.connection, folded, self.now())
+        self._note("login", folded, {"by": "password"})
         return person
 
     def identified(self, issuer: str, subject: str) -> Person:
@@ -231,10 +235,12 @@ class People:
         """
         person = store.find_identity(self.connection, issuer, subject)
         if person is None or person.disabled_at is not None:
+            self._note("login.refused", person.name if person else subject, {"by": "identity", "issuer": issuer})
             raise AccessError(
                 "Nobody here has this identity.", hint="Ask who manages the users to add it: metalayer access users add"
             )
         store.seen(self.connection, person.name, self.now())
+        self._note("login", person.name, {"by": "identity", "issuer": issuer})
         return person
 
     # Tokens
@@ -289,14 +295,20 @@ class People:
         kept = store.find_token(self.connection, found[1]) if found else None
         given = hashlib.sha256(secret.encode()).digest()
         if kept is None or not hmac.compare_digest(kept[1], given):
+            self._note("login.refused", "", {"by": "token", "token": found[1] if found else ""})
             raise AccessError("The token is not known.", hint="Ask who manages the users for a new one.")
         token, now = kept[0], self.now()
         person = store.find(self.connection, token.person)
         why = token.refusal(now) or ("belongs to a user who is disabled" if person and person.disabled_at else None)
         if why is not None or person is None:
+            self._note("login.refused", token.person, {"by": "token", "token": token.token_id, "why": why})
             raise AccessError(f"The token {why}.", hint="Ask who manages the users for a new one.")
         store.used(self.connection, token.token_id, now)
         return person.reader(purpose=purpose, scopes=token.scopes)
+
+    def _note(self, kind: str, name: str, detail: Mapping[str, object]) -> None:
+        """Write into the journal who was let in, or was not."""
+        journal.note(self.connection, kind, name[:_LONGEST_NAME], "", detail)
 
     # Keys
 

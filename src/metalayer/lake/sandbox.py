@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Final
 
 _LINUX: Final = sys.platform == "linux"
-_NOBODY: Final = 65534
+_FIRST_USER: Final = 0x7FF00000
+"""Users of these numbers exist nowhere: each worker is one of its own, so that none can touch another."""
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -89,14 +90,16 @@ def give_up_rights(files: Sequence[str]) -> str | None:
     """
     if os.geteuid() != 0:
         return None
+    user = _FIRST_USER + os.getpid() % 0xF0000
+    done = "no-capabilities"
     if all(_others_may_read(Path(path)) for path in files):
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-        done = "another-user"
-    else:
+        with contextlib.suppress(OSError):  # a container may not know that number
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            done = "another-user"
+    if os.geteuid() == 0:
         _drop_capabilities()
-        done = "no-capabilities"
     if _LINUX:
         _library().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     return done

@@ -10,7 +10,7 @@ import base64
 import secrets
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +47,9 @@ inside the scan, where a file list needs an anti join. Without deletes file list
 
 CATALOG = "lake"
 """The name under which the extension attaches the lake inside a session."""
+
+Parameters = Sequence[object] | Mapping[str, object]
+"""Values of ``?`` in order, or of ``$name`` by name."""
 
 _FETCH = 2048
 _KEY_BYTES = 16
@@ -128,13 +131,11 @@ class Session:
         with engine.translated():
             return self._connection.execute(sql, list(parameters) or None).fetchall()
 
-    def fetch(
-        self, sql: str, parameters: Sequence[object] = ()
-    ) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
+    def fetch(self, sql: str, parameters: Parameters = ()) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Run one SELECT and return its columns' names and its rows, which are fetched as they are taken."""
         cursor = self._connection.cursor()
         with engine.translated():
-            cursor.execute(sql, list(parameters) or None)
+            cursor.execute(sql, _given(parameters))
         names = tuple(column[0] for column in cursor.description or ())
 
         def rows() -> Iterator[tuple[object, ...]]:
@@ -155,14 +156,14 @@ class Session:
         with engine.translated():
             return self._connection.execute(sql, list(parameters) or None).to_arrow_table()
 
-    def describe(self, sql: str) -> Schema:
+    def describe(self, sql: str, parameters: Parameters = ()) -> Schema:
         """Return the columns of a SELECT without running it.
 
         Raises:
             LakeError: the SELECT is wrong, or has a column the lake cannot hold.
         """
         with engine.translated():
-            relation = self._connection.sql(sql)
+            relation = self._connection.sql(sql, params=_given(parameters))
             if relation is None:
                 raise LakeError("The statement yields no columns.", hint="Write one SELECT.")
             return engine.column_schema(relation.columns, relation.types)
@@ -367,6 +368,11 @@ class Session:
         with self._shared.lock:
             engine.require_encryption(self._connection)
         return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+
+
+def _given(parameters: Parameters) -> object:
+    """Return parameters as the engine takes them: by place, by name, or none."""
+    return (dict(parameters) if isinstance(parameters, Mapping) else list(parameters)) or None
 
 
 def _less(file: DataFile, delete: StagedDeletes | None) -> DataFile:

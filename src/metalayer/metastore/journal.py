@@ -1,6 +1,6 @@
 """The journal as PostgreSQL keeps it: entries that are added in the caller's transaction, and how they are read back.
 
-The database numbers and chains them (`migrations/0004_journal.sql`); its triggers refuse any other change. Whether the
+The database numbers and chains them (`migrations/0005_journal.sql`); its triggers refuse any other change. Whether the
 chain holds is judged in `governance.journal`, out of what is read here. Nothing here signs or judges.
 """
 
@@ -68,6 +68,11 @@ def note(connection: Connection, kind: str, actor: str, subject: str, detail: Ma
     if row is None:
         raise LookupError("journal_note")
     return int(row[0])
+
+
+def act_as(connection: Connection, actor: str) -> None:
+    """Say who changes people on this connection from now on: the database writes it down with each change."""
+    connection.execute("SELECT set_config('metalayer.actor', %s, false)", (actor,))
 
 
 def head(connection: Connection) -> Head:

@@ -39,6 +39,8 @@ class Settings:
         keep: how long old snapshots can be read.
         threads: how many threads the engine uses; None is as many as there are cores.
         memory: how much memory the engine uses, as text; None is the engine's default.
+        audit_key: the file of the key that signs the journal; None is one in ``directory``.
+        audit_anchor: the file that holds the journal's checkpoints; None is one in ``directory``.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Settings:
     keep: timedelta
     threads: int | None
     memory: str | None
+    audit_key: str | None = None
+    audit_anchor: str | None = None
 
 
 @dataclass(slots=True)
@@ -200,6 +204,8 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAKE__ENCRYPTED": ("encrypted", _truth),
     "LAKE__COMPRESSION": ("compression", parse_compression),
     "ON_FAILURE__WEBHOOK": ("on_failure", OnFailure),
+    "AUDIT__KEY": ("audit_key", str),
+    "AUDIT__ANCHOR": ("audit_anchor", str),
     "KEEP": ("keep", parse_keep),
     "THREADS": ("threads", _number),
     "MEMORY": ("memory", parse_memory),
@@ -231,6 +237,10 @@ def read_environment(project: Project, name: str, environ: Mapping[str, str]) ->
     def filled(text: str | None) -> str | None:
         return None if text is None else secrets.fill(text, location=_place(project.root, text))
 
+    def placed(path: str | None) -> str | None:
+        found = filled(path)
+        return None if not found else os.path.normpath(Path(project.root, found))
+
     directory = Path(project.root, DIRECTORY)
     if name != DEFAULT_ENVIRONMENT:
         directory = directory / "environments" / name
@@ -246,6 +256,8 @@ def read_environment(project: Project, name: str, environ: Mapping[str, str]) ->
         keep=parse_duration(declared.keep),
         threads=declared.threads,
         memory=declared.memory,
+        audit_key=placed(declared.audit_key),
+        audit_anchor=placed(declared.audit_anchor),
     )
 
 

@@ -147,6 +147,8 @@ def _environment(name: str, shape: EnvironmentShape) -> EnvironmentDeclaration:
         encrypted=shape.lake.encrypted,
         compression=shape.lake.compression,
         on_failure=OnFailure(shape.on_failure.webhook),
+        audit_key=shape.audit.key,
+        audit_anchor=shape.audit.anchor,
         keep=shape.keep,
         threads=shape.threads,
         memory=shape.memory,

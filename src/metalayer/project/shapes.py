@@ -121,6 +121,19 @@ class OnFailureShape:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditShape:
+    """Where what proves the journal is kept, outside of the database.
+
+    Attributes:
+        key: the file of the key that signs its checkpoints; without it one in `.metalayer`.
+        anchor: the file to which every checkpoint is added; best where nobody can do more than add.
+    """
+
+    key: str | None = None
+    anchor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentShape:
     """One place in which the project runs.
 
@@ -128,6 +141,7 @@ class EnvironmentShape:
         database: the URL of a PostgreSQL 15 or newer; without it an embedded one is used.
         lake: where the lake's files are.
         on_failure: what to tell whom when a run fails.
+        audit: where the journal's key and anchor are.
         keep: how long old snapshots can be read.
         threads: how many threads the engine uses.
         memory: how much memory the engine uses.
@@ -136,6 +150,7 @@ class EnvironmentShape:
     database: str | None = None
     lake: LakeShape = LakeShape()
     on_failure: OnFailureShape = OnFailureShape()
+    audit: AuditShape = AuditShape()
     keep: Keep = "7d"
     threads: int | None = None
     memory: Memory | None = None

@@ -28,6 +28,7 @@ VERBS = {
     "quarantine": "quarantine",
     "source": "source",
     "access": "access",
+    "audit": "audit",
     "admin": "admin",
     "doctor": "doctor",
 }

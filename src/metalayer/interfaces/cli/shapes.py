@@ -640,6 +640,33 @@ SHAPES: Mapping[str, Shape] = {
         missing=_list(_text(), "files that are needed and not there"),
         backup_running=_truth("no file was removed, because a backup copies them"),
     ),
+    "audit verify": _object(
+        "exit code 0 where the journal holds, else 1",
+        ok=_truth(),
+        entries=_count("entries that were walked"),
+        checkpoints=_count("signed statements that were compared"),
+        first_bad=_maybe(_count("the first entry that is not as it was written")),
+        reason=_text("what is wrong with it; empty where nothing is"),
+        unsealed=_count("entries after the last checkpoint"),
+    ),
+    "audit search": _list(
+        _object(
+            "an entry, newest first",
+            entry=_count("its number"),
+            at=_moment(),
+            kind=_text("what was done: read, login, run.started …"),
+            actor=_text("who did it"),
+            subject=_text("what it was done to: tables, a run, a user"),
+            detail={"type": "object", "description": "what else is known"},
+            hash=_text("what chains it to the entry before, hexadecimal"),
+        )
+    ),
+    "audit seal": _object(
+        "",
+        sealed=_truth("false where nothing was added since the last checkpoint"),
+        entry=_maybe(_count("the last entry that is sealed")),
+        anchor=_text("the file that holds the checkpoints"),
+    ),
     "admin backup": _object(
         "",
         backup=_text("its id"),

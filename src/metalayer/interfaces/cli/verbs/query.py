@@ -27,6 +27,7 @@ SHOWN = 1000
         'metalayer query "SELECT count(*) AS n FROM gold.daily_sales"',
         "metalayer query -f report.sql -o csv > report.csv",
         'metalayer query "SELECT * FROM silver.orders" --at 2026-03-01T12:00:00Z --limit 10',
+        'metalayer query "SELECT * FROM silver.customers" --as ana --purpose support',
     ),
     outputs=(Output.TEXT, Output.JSON, Output.CSV),
 )
@@ -34,17 +35,42 @@ SHOWN = 1000
 @click.option("-f", "--file", metavar="FILE", help="Read the query from a file; - is standard input.")
 @click.option("--at", metavar="WHEN", help="Read as it was: a snapshot's number, the id of a run or batch, a time.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Return at most N rows.")
-def command(call: Call, sql: str | None, file: str | None, at: str | None, limit: int | None) -> None:
+@click.option("--as", "as_user", metavar="USER", help="Answer as this user would be answered.")
+@click.option("--purpose", metavar="PURPOSE", help="What the user reads for; declared in policies/.")
+@click.option("--param", "given", multiple=True, metavar="NAME=VALUE", help="The value of $NAME; may be repeated.")
+def command(  # noqa: PLR0917 - click passes by name
+    call: Call,
+    sql: str | None,
+    file: str | None,
+    at: str | None,
+    limit: int | None,
+    as_user: str | None,
+    purpose: str | None,
+    given: tuple[str, ...],
+) -> None:
     """Answer one SELECT over the project's tables.
 
     Tables are named layer.table. The query is the argument, a file, or standard input. `-o json` prints one array
     of objects, `-o csv` a header and lines; both print all rows. A terminal shows 1000 unless --limit says
     otherwise.
+
+    You are the owner of the project and see all of it; --as shows what a user would see: the rows and columns that
+    policies grant, masks applied, by a process that holds nothing else. Values of --param are texts: cast them in the
+    query where they are to be something else.
     """
+    if purpose is not None and as_user is None:
+        raise UsageError("--purpose is given without --as.", hint="Say who reads for this purpose: --as USER.")
     text = _text(sql, file)
     on_terminal = call.output is Output.TEXT and sys.stdout.isatty() and limit is None
     with call.open() as workspace:
-        result = workspace.query(text, at=at, limit=SHOWN + 1 if on_terminal else limit)
+        result = workspace.query(
+            text,
+            at=at,
+            limit=SHOWN + 1 if on_terminal else limit,
+            as_user=as_user,
+            purpose=purpose,
+            parameters=_parameters(given),
+        )
     match call.output:
         case Output.JSON:
             print_raw(records(result.columns, result.rows, ascii_only=ascii_only()))
@@ -63,6 +89,17 @@ def print_rows(result: Result, *, shown: int | None = None) -> None:
         note(f"the first {len(rows)} rows; --limit N shows more")
     else:
         note(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}")
+
+
+def _parameters(given: tuple[str, ...]) -> dict[str, object]:
+    """Return the values of ``--param`` by name."""
+    found: dict[str, object] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier() or name in found:
+            raise UsageError(f"'{word}' is no parameter.", hint="Write --param NAME=VALUE, each name once.")
+        found[name] = value
+    return found
 
 
 def _text(sql: str | None, file: str | None) -> str:

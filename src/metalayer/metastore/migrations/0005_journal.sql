@@ -97,7 +97,7 @@ BEGIN
     SELECT jsonb_object_agg(field, CASE WHEN field = ANY (secret) THEN '"changed"'::jsonb ELSE after -> field END)
         INTO changed
         FROM jsonb_object_keys(coalesce(after, before)) AS field
-        WHERE before -> field IS DISTINCT FROM after -> field AND field NOT IN ('last_seen_at', 'last_used_at');
+        WHERE before ->> field IS DISTINCT FROM after ->> field AND field NOT IN ('last_seen_at', 'last_used_at');
     IF TG_OP = 'UPDATE' AND changed IS NULL THEN
         RETURN NULL;
     END IF;
@@ -108,3 +108,13 @@ BEGIN
         CASE WHEN TG_OP = 'DELETE' THEN before - secret ELSE coalesce(changed, '{}') END);
     RETURN NULL;
 END $$;
+CREATE CONSTRAINT TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON metalayer.person DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION metalayer.journal_people();
+CREATE CONSTRAINT TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON metalayer.person_group
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION metalayer.journal_people();
+CREATE CONSTRAINT TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON metalayer.membership
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION metalayer.journal_people();
+CREATE CONSTRAINT TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON metalayer.person_attribute
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION metalayer.journal_people();
+CREATE CONSTRAINT TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON metalayer.token DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION metalayer.journal_people();
