@@ -1,6 +1,6 @@
 """The journal as PostgreSQL keeps it: entries that are added in the caller's transaction, and how they are read back.
 
-The database numbers and chains them (`migrations/0005_journal.sql`); its triggers refuse any other change. Whether the
+The database numbers and chains them (`migrations/0006_journal.sql`); its triggers refuse any other change. Whether the
 chain holds is judged in `governance.journal`, out of what is read here. Nothing here signs or judges.
 """
 

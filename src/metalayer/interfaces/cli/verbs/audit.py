@@ -77,7 +77,10 @@ def search(  # noqa: PLR0917 - click passes by name
     until: str | None,
     limit: int,
 ) -> None:
-    """Find entries of the journal, the newest first; % in a word stands for anything."""
+    """Find entries of the journal, the newest first.
+
+    In a word, % stands for anything.
+    """
     from metalayer.governance.audit import Wanted, moment  # noqa: PLC0415 - start-up is a feature
 
     wanted = Wanted(kind, user, subject, since and moment(since), until and moment(until))
@@ -128,8 +131,9 @@ def record_answer(item: Record) -> dict[str, object]:
 @verb("export", examples=("metalayer audit export > journal.jsonl", "metalayer audit export --after 1000"))
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="ENTRY", help="Only entries behind this one.")
 def export(call: Call, after: int) -> None:
-    """Write the journal out, one JSON object a line, with all that is needed to compute the hashes again.
+    """Write the journal out, one JSON object a line.
 
+    It holds all that is needed to compute the hashes again.
     The hash of an entry is the SHA-256 of the hash before it, its number as 8 bytes, and its body as UTF-8.
     """
     with call.open() as workspace:
@@ -141,8 +145,9 @@ def export(call: Call, after: int) -> None:
 
 @verb("seal", examples=("metalayer audit seal",))
 def seal(call: Call) -> None:
-    """Sign the end of the journal now, and keep that in the database and in the anchor file.
+    """Sign the end of the journal now.
 
+    What is signed is kept in the database and in the anchor file.
     Runs and queries of people do it by themselves from time to time.
     """
     with call.open() as workspace:
