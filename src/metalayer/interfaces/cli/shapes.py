@@ -661,6 +661,12 @@ SHAPES: Mapping[str, Shape] = {
             hash=_text("what chains it to the entry before, hexadecimal"),
         )
     ),
+    "audit export": _object(
+        "one object a line",
+        entry=_count("its number"),
+        body=_text("what is chained: JSON with at, kind, actor, subject and detail"),
+        hash=_text("hexadecimal"),
+    ),
     "audit seal": _object(
         "",
         sealed=_truth("false where nothing was added since the last checkpoint"),
