@@ -14,7 +14,7 @@ from metalayer.core.project import Project
 from metalayer.core.run import Plan, Strategy
 from metalayer.core.source import Pending
 from metalayer.metastore.facts import InputPosition, Published
-from metalayer.orchestration.plan import Known, plan, reads
+from metalayer.orchestration.plan import Known, meaning_of, plan, reads
 from metalayer.orchestration.retry import pauses
 from metalayer.orchestration.select import select
 
@@ -50,7 +50,7 @@ def published(snapshot: int = 4, **changed: str) -> dict[TableName, Published]:
     for item in SHOP.models.values():
         if not item.is_source:
             positions = {name: InputPosition(HEADS[name][0], snapshot) for name in reads(SHOP, item)}
-            found[item.name] = Published(changed.get(item.name.name, item.meaning), 4, "r", NOW, positions)
+            found[item.name] = Published(changed.get(item.name.name, meaning_of(SHOP, item)), 4, "r", NOW, positions)
     return found
 
 

@@ -374,4 +374,4 @@ def quarantine_change(model: Model, bad: str | None, columns: Schema, site: Site
 
 def written(name: TableName, changes: tuple[TableChange, ...]) -> bool:
     """Tell whether a table's rows or columns change."""
-    return any(change.table == name and (change.added or change.deleted) for change in changes)
+    return any(change.table == name for change in changes)

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from metalayer.build.current import Keeping, keep, meaning_of, sources_read
+from metalayer.build.current import Keeping, keep, sources_read
+from metalayer.build.current import meaning_of as current_meaning
+from metalayer.build.influence import sees_no_change
 from metalayer.build.ingest import Dock, ingest
 from metalayer.build.kinds import Site, written
 from metalayer.build.landing import CheckBlockedError
@@ -22,11 +24,11 @@ from metalayer.core.check import Outcome, Verdict
 from metalayer.core.errors import Location, MetaLayerError, MetastoreError, ShortageError
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
-from metalayer.core.model import Model
-from metalayer.core.names import TableName, physical
+from metalayer.core.model import Kind, Model
+from metalayer.core.names import CURRENT, TableName, physical
 from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
 from metalayer.metastore import facts, publications
-from metalayer.orchestration.plan import Known, plan, reads
+from metalayer.orchestration.plan import Known, meaning_of, plan, reads
 from metalayer.orchestration.retry import pauses, surely
 from metalayer.orchestration.shop import Executed, Shop
 
@@ -205,7 +207,7 @@ def _publish_once(
     known = shop.known(state)
     restate = frozenset[TableName]() if shop.restate is None else shop.restate.tables
     again = plan(shop.project, known, chosen, refresh=refresh, restate=restate)
-    staged = _Publication(shop, state, known, broken)
+    staged = _Publication(shop, state, known, broken, chosen if refresh else restate)
     try:
         results = tuple(staged.stage(task) for task in again.tasks if task.kind is TaskKind.BUILD)
         snapshot = staged.commit(results, failed=any(r.state is not State.DONE for r in loaded.values()))
@@ -222,6 +224,7 @@ class _Publication:
     state: LakeState
     known: Known
     broken: frozenset[TableName]
+    anew: frozenset[TableName]
     built: dict[TableName, Built] = field(default_factory=dict)
     failed: set[TableName] = field(default_factory=set)
     skipped: dict[TableName, TableName] = field(default_factory=dict)
@@ -267,9 +270,10 @@ class _Publication:
             words = f"{culprit} failed, so this keeps its previous rows."
             failure = Failure("Skipped", words, f"Mend {culprit} and run again.")
             return TaskResult(task, State.SKIPPED, 0.0, failure=failure)
-        if task.reason.endswith("may change") and self._inputs_are_still(model):
+        why = self._why_still(task, model)
+        if why is not None:
             self.still.add(task.table)
-            return TaskResult(task, State.DONE, 0.0, notes=("its inputs did not change",))
+            return TaskResult(task, State.DONE, 0.0, notes=(why,))
         self.shop.context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
         try:
             self._keep_current(model)
@@ -341,6 +345,28 @@ class _Publication:
             if name.owner in self.built
         )
 
+    def _why_still(self, task: Task, model: Model) -> str | None:
+        """Return why a model need not be computed after all; None where it must be."""
+        if task.reason.endswith("may change") and self._inputs_are_still(model):
+            return "its inputs did not change"
+        return "nothing that it reads changed" if self._sees_no_change(model) else None
+
+    def _sees_no_change(self, model: Model) -> bool:
+        """Tell whether a model that is as it was reads nothing of what changed in its inputs since it was published."""
+        last, tables = self.known.published.get(model.name), self.state.tables
+        if last is None or (model.kind is not Kind.VIEW and model.name not in tables):
+            return False
+        if model.name in self.anew or last.meaning != meaning_of(self.shop.project, model):
+            return False
+        current = {name.owner for name in model.inputs if name.name.endswith(CURRENT)}
+        for name in sorted(reads(self.shop.project, model)):
+            position, known = last.positions.get(name), self.known.tables.get(name)
+            if position is None or (name in current and (known is None or known[1] > position.snapshot)):
+                return False
+            if not sees_no_change(model, name, position.snapshot, self.site):
+                return False
+        return True
+
     def commit(self, results: tuple[TaskResult, ...], *, failed: bool) -> int | None:
         """Make everything that was staged visible in one transaction, with its facts; return the snapshot."""
         from metalayer.lake import CommitKind  # noqa: PLC0415 - the engine is imported when there is work
@@ -402,7 +428,7 @@ class _Publication:
             facts.publish(
                 connection,
                 table,
-                meaning=model.meaning,
+                meaning=meaning_of(self.shop.project, model),
                 definition=built.definition if built is not None else "",
                 run_id=run_id,
                 snapshot=snapshot,
@@ -416,7 +442,7 @@ class _Publication:
                 )
         for source, keeping in self.kept.items():
             if keeping is not None:
-                kept = facts.Kept(snapshot, meaning_of(keeping.model), keeping.source_id, keeping.read_to)
+                kept = facts.Kept(snapshot, current_meaning(keeping.model), keeping.source_id, keeping.read_to)
                 facts.record_kept(connection, source, kept)
         for table, verdicts in self.verdicts.items():
             facts.record_verdicts(connection, table, verdicts, run_id=run_id, snapshot=snapshot, at=now)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from metalayer.core.check import References
-from metalayer.core.model import Kind, Model
+from metalayer.core.model import Ingest, Kind, Model
 from metalayer.core.names import CURRENT, TableName
 from metalayer.core.project import Project
 from metalayer.core.run import Plan, Strategy, Task, TaskKind
@@ -41,6 +42,32 @@ def reads(project: Project, model: Model) -> frozenset[TableName]:
         elif table != model.name:
             found.add(table)
     return frozenset(found)
+
+
+def meaning_of(project: Project, model: Model) -> str:
+    """Return the fingerprint of what decides a model's rows, the views and current rows it reads through included.
+
+    What these say may change while no table does.
+    """
+    through = sorted(_through(project, model))
+    if not through:
+        return model.meaning
+    return hashlib.sha256("\n".join([model.meaning, *through]).encode()).hexdigest()[:32]
+
+
+def _through(project: Project, model: Model) -> set[str]:
+    found: set[str] = set()
+    wanted = [*model.inputs, *(check.rule.table for check in model.checks if isinstance(check.rule, References))]
+    for name in wanted:
+        declared = project.models.get(name.owner)
+        if declared is None or declared.name == model.name:
+            continue
+        if name.name.endswith(CURRENT) and declared.key:
+            captures = isinstance(declared.query, Ingest) and declared.query.captures
+            found.add(f"{name} {declared.key} {declared.order_by} {captures}")
+        elif declared.kind is Kind.VIEW:
+            found |= {f"{name} {declared.meaning}", *_through(project, declared)}
+    return found
 
 
 def plan(
@@ -101,7 +128,7 @@ def _build(project: Project, model: Model, known: Known, working: set[TableName]
         return task(Strategy.VIEW if model.kind is Kind.VIEW else Strategy.CREATE, "not built yet")
     if refresh:
         return task(kind, "asked to be computed again")
-    if last.meaning != model.meaning:
+    if last.meaning != meaning_of(project, model):
         return task(kind, "its definition changed")
     if model.kind is Kind.VIEW and not model.checks:
         return "a view follows its inputs by itself"
