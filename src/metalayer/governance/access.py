@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from metalayer.core.errors import AccessError, did_you_mean
 from metalayer.core.macro import DeclaredMacro
@@ -19,7 +20,9 @@ from metalayer.core.people import OWNER, Reader, Scope
 from metalayer.core.policy import MaskKind, Policies, RowFilter, Seen, Sight, decide
 from metalayer.core.project import Project
 from metalayer.core.schema import Schema
-from metalayer.core.tags import Tags
+
+if TYPE_CHECKING:  # lineage is followed where somebody reads, not in a run
+    from metalayer.core.tags import Tags
 
 __all__ = ["OWNER", "Access", "Reader", "Scope", "secure"]
 
@@ -78,13 +81,22 @@ class Access:
         Raises:
             AccessError: the reader may not read it, or its policies cannot be applied.
         """
+        return self.rewritten(table, lambda _: item)
+
+    def rewritten(self, table: TableName, relations: Callable[[TableName], str]) -> str:
+        """Return the FROM item that a table is for the reader; what it is for the owner is asked where it is needed.
+
+        Raises:
+            AccessError: the reader may not read it, or its policies cannot be applied.
+        """
         from metalayer.governance.masks import expression, masked, qualified  # noqa: PLC0415 - an idle run parses no SQL
 
         if self.reader.is_owner:
-            return item
+            return relations(table)
         sight = self.sight(table)
         if not sight:
             raise self.refusal(table)
+        item = relations(table)
         roles = self.roles
         held = {column.name.lower() for column in self.columns(table) or ()}
         shown = []
@@ -190,9 +202,9 @@ def secure(
     from metalayer.core.sql import parse_query  # noqa: PLC0415 - an idle run parses no SQL
 
     query = parse_query(sql, macros=macros)
-    names = known if reader.is_owner or access is None else tuple(map(str, access.visible()))
     for reference in query.references:
         if reference.message and (reference.table is None or not reader.is_owner):
+            names = known if reader.is_owner or access is None else map(str, access.visible())
             raise AccessError(
                 f"The query reads '{reference.name}', which is not a table of the project."
                 if reference.table is None
@@ -201,4 +213,4 @@ def secure(
             )
     if reader.is_owner or access is None:
         return query.rewrite(relations)
-    return query.rewrite(lambda table: access.relation(table, relations(table) if access.sight(table) else ""))
+    return query.rewrite(lambda table: access.rewritten(table, relations))

@@ -126,7 +126,7 @@ def set_attributes(call: Call, name: str, attributes: tuple[str, ...]) -> None:
 
 @verb(
     "password",
-    examples=("metalayer access users password ana", "metalayer access users password ana < password.txt"),
+    examples=("metalayer access users password ana",),
 )
 @click.argument("name", metavar="USER")
 def password(call: Call, name: str) -> None:
