@@ -104,6 +104,8 @@ def _is_readable(batch: Batch, dock: Dock) -> bool:
     """Tell whether the engine can read the rows of a batch's parts when it writes nothing."""
     with dock.lake.session() as session:
         try:
+            for other in batch.attach:
+                session.attach(other)
             for statement in batch.prepare:
                 session.query(statement)
             for part in batch.parts:
@@ -243,12 +245,14 @@ def _stage(model: Model, batch: Batch, schema: TableSchema, site: Site, dock: Do
     """
     session = site.session
     try:
+        for other in batch.attach:
+            session.attach(other)
         for statement in batch.prepare:
             session.query(statement)
         try:
             files = session.stage_rows(schema, _rows(batch, schema.public, *stamp))
             rejects = _stage_rejects(model, batch, site.state, session, dock, stamp)
-            read = _counts(session, batch.read) if batch.read else {}
+            read = _counts(session, batch.read) if batch.read else _numbered(session, batch, files)
             if rejects is not None and batch.shifts is not None:
                 files = _shifted(files, schema, batch.shifts, session)
         finally:
@@ -259,6 +263,13 @@ def _stage(model: Model, batch: Batch, schema: TableSchema, site: Site, dock: Do
             raise
         raise _UnreadableError(error) from error
     return _Staged(files, rejects, read)
+
+
+def _numbered(session: Session, batch: Batch, files: StagedFiles) -> dict[str, int]:
+    """Return how many records the reader met in parts whose positions number them."""
+    before = {part.name: part.numbered_after for part in batch.parts if part.numbered_after is not None}
+    found = _counts(session, f"SELECT _source, max(_position) FROM {files.sql} GROUP BY 1") if before else {}
+    return {name: found.get(name, passed) - passed for name, passed in before.items()}
 
 
 def _shifted(files: StagedFiles, schema: TableSchema, shifts: str, session: Session) -> StagedFiles:
@@ -449,7 +460,9 @@ def _positions(
 
 def _with_records(part: Part, read: dict[str, int]) -> Position:
     """Return a part's position with the number of records that were read, where the reader tells it."""
-    return part.position if part.name not in read else {**part.position, "records": read[part.name]}
+    if part.name not in read:
+        return part.position
+    return {**part.position, "records": (part.numbered_after or 0) + read[part.name]}
 
 
 def _tell(model: Model, batch: Batch, context: RunContext, account: IngestAccount, snapshot: int) -> tuple[str, ...]:

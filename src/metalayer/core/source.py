@@ -30,6 +30,8 @@ class Part:
         rows: one SELECT that yields the declared columns, then ``_position`` (bigint) and ``_rescued`` (json or NULL).
         supersedes: whether an earlier version of the part was loaded (its rows leave ``__current``).
         reason: why the part is read ("new file", "changed file").
+        numbered_after: where positions number the records that the reader met, the number before the first: the highest
+            position then tells how many there were; None where the batch's ``read`` counts them.
     """
 
     name: str
@@ -37,10 +39,28 @@ class Part:
     rows: str
     supersedes: bool = False
     reason: str = "new"
+    numbered_after: int | None = None
 
     def aside(self, reason: str) -> SetAside:
         """Return the part as one that cannot be read, so that it is tried again when it or its declaration changes."""
         return SetAside(self.name, {**self.position, "aside": True}, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Another database that the engine reads as if it were its own, by a name, for as long as a session lasts.
+
+    Attributes:
+        name: the name of the catalog, before the schema in SQL.
+        kind: postgres, mysql, sqlite or duckdb: which of the engine's readers is used.
+        address: the connection string or path; it may hold a password and is never shown.
+        shown: what people are told it is.
+    """
+
+    name: str
+    kind: str
+    address: str = field(repr=False)
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,7 @@ class Batch:
         columns: the declared and, under ``evolve``, newly found columns that every part's ``rows`` yields, in order.
         parts: what is loaded.
         aside: what cannot be read.
+        attach: databases that the parts' queries read.
         prepare: statements to run on the engine's session before the parts' queries.
         rejects: one SELECT that yields, after the parts were read, a row for each line that could not be parsed:
             ``_source`` (varchar, a part's name), ``line`` (bigint), ``text`` (varchar), ``reason`` (varchar);
@@ -81,6 +102,7 @@ class Batch:
     columns: tuple[Column, ...]
     parts: tuple[Part, ...]
     aside: tuple[SetAside, ...] = ()
+    attach: tuple[Attachment, ...] = ()
     prepare: tuple[str, ...] = ()
     rejects: str | None = None
     read: str | None = None
@@ -118,6 +140,14 @@ class Engine(Protocol):
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
+        ...
+
+    def attach(self, other: Attachment) -> None:
+        """Let statements read another database by its name.
+
+        Raises:
+            SourceUnavailableError: it cannot be reached.
+        """
         ...
 
 

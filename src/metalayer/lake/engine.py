@@ -15,9 +15,10 @@ from pathlib import Path
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
 
-from metalayer.core.errors import LakeError, Location, ShortageError
+from metalayer.core.errors import LakeError, Location, ShortageError, SourceUnavailableError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, parse_type
+from metalayer.core.source import Attachment
 from metalayer.lake.catalog import SCHEMA, data_path
 from metalayer.lake.values import LakeSettings
 
@@ -232,6 +233,37 @@ def attach(connection: duckdb.DuckDBPyConnection, name: str, settings: LakeSetti
             f"The engine cannot attach the catalog of the lake: {said}",
             hint="See that PostgreSQL can still be reached and takes one more connection, then try again.",
         ) from None
+
+
+_READERS = {"postgres": "postgres_scanner", "mysql": "mysql_scanner", "sqlite": "sqlite_scanner", "duckdb": ""}
+
+
+def attach_source(connection: duckdb.DuckDBPyConnection, other: Attachment) -> None:
+    """Attach another database to be read, never written.
+
+    Raises:
+        SourceUnavailableError: it cannot be reached.
+        LakeError: the engine's reader for it is not installed.
+    """
+    if _READERS[other.kind]:
+        load(connection, _READERS[other.kind])
+    kind = "" if other.kind == "duckdb" else f"TYPE {other.kind}, "
+    try:
+        connection.execute(f"ATTACH IF NOT EXISTS {literal(other.address)} AS {quote(other.name)} ({kind}READ_ONLY)")
+    except duckdb.Error as error:
+        # The engine repeats the address, password included: neither its words nor its traceback may go on.
+        said = _without_address(str(error), other.address)
+        raise SourceUnavailableError(
+            f"{other.shown} cannot be reached: {said}",
+            hint="See that the server runs, that the address and the password are right, and that it lets you in.",
+        ) from None
+
+
+def _without_address(said: str, address: str) -> str:
+    """Return the last words of an error that repeats an address, without any part of it that could be a secret."""
+    rest = said.rpartition(address)[2] if address in said else said.rpartition("): ")[2]
+    words = " ".join(rest.strip('" :\n').split())
+    return "the engine was refused" if not words or address in words else words[:300]
 
 
 def column_schema(names: list[str], types: list[DuckDBPyType]) -> Schema:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metalayer.lake.engine import start, translated
+from metalayer.core.source import Attachment
+from metalayer.lake.engine import attach_source, start, translated
 from metalayer.lake.values import LakeSettings
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ class Scratch:
         """
         with translated():
             return list(self.connection.execute(sql).fetchall())
+
+    def attach(self, other: Attachment) -> None:
+        """Let statements read another database by its name.
+
+        Raises:
+            SourceUnavailableError: it cannot be reached.
+        """
+        attach_source(self.connection, other)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from metalayer.core.errors import LakeError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, literal, quote, quote_path
 from metalayer.core.schema import Schema
+from metalayer.core.source import Attachment
 from metalayer.lake import engine, files
 from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, with_staged
 from metalayer.lake.disk import crc32_of, make_directory, make_durable
@@ -130,6 +131,15 @@ class Session:
         """
         with engine.translated():
             return self._connection.execute(sql, list(parameters) or None).fetchall()
+
+    def attach(self, other: Attachment) -> None:
+        """Let statements of this session read another database by its name.
+
+        Raises:
+            SourceUnavailableError: it cannot be reached.
+            LakeError: the engine's reader for it is not installed.
+        """
+        engine.attach_source(self._connection, other)
 
     def fetch(self, sql: str, parameters: Parameters = ()) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Run one SELECT and return its columns' names and its rows, which are fetched as they are taken."""

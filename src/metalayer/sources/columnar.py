@@ -30,6 +30,8 @@ class ColumnarFile:
         types: their types; None for one that the lake cannot hold, which is read as text.
         fields: the table's columns, with the places of their labels.
         extras: places of columns whose values are rescued as they are.
+        relation: what is read, where that is no file.
+        number: the SQL of a row's position within it.
     """
 
     path: str
@@ -37,6 +39,8 @@ class ColumnarFile:
     types: tuple[DataType | None, ...]
     fields: tuple[Field, ...] = ()
     extras: tuple[int, ...] = ()
+    relation: str = ""
+    number: str = "file_row_number + 1"
 
 
 def scan(path: str) -> str:
@@ -88,10 +92,10 @@ def select(file: ColumnarFile) -> str:
         column = quote(file.labels[place])
         value = f"CAST({column} AS varchar)" if file.types[place] is None else column
         rescued.append(Kept(file.labels[place], value, f"{column} IS NOT NULL"))
-    steps = f"SELECT *, file_row_number FROM {scan(file.path)}"
+    steps = f"SELECT *, {file.number} AS metalayer_position FROM {file.relation or scan(file.path)}"
     if casts:
         steps = f"SELECT *, {', '.join(tests)}\nFROM (SELECT *, {', '.join(casts)}\nFROM ({steps}))"
-    return f"SELECT {', '.join([*names, 'file_row_number + 1 AS _position', rescue(rescued)])}\nFROM ({steps})"
+    return f"SELECT {', '.join([*names, 'metalayer_position AS _position', rescue(rescued)])}\nFROM ({steps})"
 
 
 def _is_instant(given: Scalar, wanted: Scalar) -> bool:

@@ -1,0 +1,234 @@
+"""Tables of other databases as sources: the whole table anew when it changed, or what its cursor column has grown by.
+
+The engine reads them itself, from one snapshot of the database; no row passes through Python. A full load replaces the
+one before (the older rows stay in bronze and leave ``__current``). An incremental load takes rows whose cursor is
+greater than the greatest one loaded; with ``lag`` only rows that are older than that, so that a transaction which is
+committed late is not passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from metalayer.core.errors import SourceError
+from metalayer.core.names import literal, quote
+from metalayer.core.schema import VARCHAR, Column, DataType, DriftPolicy
+from metalayer.core.source import Attachment, Batch, Cursor, Engine, Part, Pending, Position, SourceType
+from metalayer.sources import columnar, looks
+from metalayer.sources.delimited import Field
+from metalayer.sources.looks import Look, Place, Standing
+from metalayer.sources.matching import match
+
+_CATALOG = "metalayer_source"
+_DEFAULT_SCHEMAS = {"postgres": "public", "sqlite": "main", "duckdb": "main"}
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """What a declaration says of a table in another database.
+
+    Attributes:
+        connection: where the database is: a URL, or a file's path; secrets as ${NAME}.
+        from_: the table or view there, with its schema where it has one.
+        load: full (the whole table when it changed) or incremental (rows whose cursor has grown).
+        cursor: the column that grows with every change: a number or a moment.
+        lag: how old a row must be before it is read by its cursor.
+    """
+
+    connection: str = field(repr=False)
+    from_: str
+    load: Literal["full", "incremental", "cdc"] = "full"
+    cursor: str = ""
+    lag: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSource:
+    """One table of another database.
+
+    Attributes:
+        kind: postgres, mysql, sqlite or duckdb.
+        place: where it is.
+        options: what the declaration says.
+        columns: the table's columns: declared, then those that joined it; none where all are taken as they are.
+        drift: what happens to columns that are not known.
+    """
+
+    kind: str
+    place: Place
+    options: DatabaseOptions
+    columns: tuple[Column, ...]
+    drift: DriftPolicy = "evolve"
+
+    def check(self, cursor: Cursor) -> Pending:
+        """Look whether the table may have rows that the cursor has not seen.
+
+        Raises:
+            SourceError: the table is not there, or may not be read.
+            SourceUnavailableError: the database does not answer.
+        """
+        name, before = self.options.from_, cursor.get(self.options.from_)
+        if not self._has_grown(self._look(), before):
+            return Pending(unchanged=1)
+        return Pending(changed=(name,)) if before is not None else Pending(new=(name,))
+
+    def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
+        """Yield one batch of what is new, if there is anything."""
+        before = cursor.get(self.options.from_)
+        standing = self._look()
+        if not self._has_grown(standing, before):
+            return
+        attachment = self._attachment()
+        engine.attach(attachment)
+        found = engine.query(f"DESCRIBE SELECT * FROM {self._table()}")
+        labels, types = [str(row[0]) for row in found], [columnar.held_type(str(row[1])) for row in found]
+        columns, drift = self._evolved(labels, types)
+        matched = match(columns, labels)
+        passed = int(str(before.get("records", 0))) if before is not None and self._is_incremental else 0
+        fields = tuple(
+            Field(column.name, column.type, place)
+            for column, place in zip(columns, matched.places, strict=True)
+            if column.type is not None
+        )
+        shape = columnar.ColumnarFile(
+            "",
+            tuple(labels),
+            tuple(types),
+            fields,
+            matched.unknown if self.drift == "rescue" else (),
+            relation=f"(SELECT * FROM {self._table()}{self._condition(standing, before)})",
+            number=f"row_number() OVER () + {passed}",
+        )
+        part = Part(
+            self.options.from_,
+            self._position(standing),
+            columnar.select(shape),
+            supersedes=before is not None and not self._is_incremental,
+            reason="new" if before is None else "grown" if self._is_incremental else "changed",
+            numbered_after=passed,
+        )
+        yield Batch(columns, (part,), attach=(attachment,), drift=drift)
+
+    def confirm(self, part: Part) -> bool:  # noqa: ARG002 - a `Source`
+        """Tell that the part is what it was: it was read from one snapshot of the database."""
+        return True
+
+    def split(self, batch: Batch) -> Iterator[Batch]:  # noqa: ARG002 - a `Source`
+        """Yield nothing: a table has no other reading."""
+        return iter(())
+
+    def acknowledge(self, cursor: Cursor) -> None:
+        """Do nothing: the database keeps no account of its readers."""
+
+    @property
+    def _is_incremental(self) -> bool:
+        return self.options.load == "incremental"
+
+    def _look(self) -> Standing:
+        return _LOOKS[self.kind](self.place, self.options.from_, self.options.cursor, self.options.lag)
+
+    def _has_grown(self, standing: Standing, before: Position | None) -> bool:
+        if self._is_incremental:
+            seen = None if before is None else before.get("highest")
+            return standing.highest != seen and standing.highest is not None
+        return before is None or standing.state is None or before.get("state") != dict(standing.state)
+
+    def _position(self, standing: Standing) -> dict[str, object]:
+        if self._is_incremental:
+            return {"highest": standing.highest}
+        return {"state": dict(standing.state) if standing.state is not None else None}
+
+    def _attachment(self) -> Attachment:
+        address = _keywords(self.place.address) if self.kind == "mysql" else self.place.address
+        return Attachment(_CATALOG, self.kind, address, self.place.shown)
+
+    def _table(self) -> str:
+        names = looks.names_of(self.options.from_)
+        schema = _DEFAULT_SCHEMAS.get(self.kind) or urlsplit(self.place.address).path.strip("/")
+        return ".".join(map(quote, (_CATALOG, *((schema,) if len(names) == 1 else ()), *names)))
+
+    def _condition(self, standing: Standing, before: Position | None) -> str:
+        if not self._is_incremental or standing.highest is None:
+            return ""
+        column, seen = quote(self.options.cursor), None if before is None else before.get("highest")
+        upper = f"{column} <= {literal(standing.highest)}"
+        return f" WHERE {upper}" if seen is None else f" WHERE {column} > {literal(str(seen))} AND {upper}"
+
+    def _evolved(
+        self, labels: list[str], types: Sequence[DataType | None]
+    ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+        """Return the columns with those that the table has beside them, and what differs, in words.
+
+        Raises:
+            SourceError: the declaration allows no difference.
+        """
+        matched = match(self.columns, labels)
+        gone = [column.name for column, place in zip(self.columns, matched.places, strict=True) if place is None]
+        new = [labels[place] for place in matched.unknown]
+        if self.columns and self.drift == "fail" and (gone or new):
+            raise SourceError(
+                f"{self.options.from_} does not have the declared columns: "
+                f"{', '.join([*(f'no {name}' for name in gone), *(f'a new {name}' for name in new)])}.",
+                hint="Correct `columns` of the declaration, or let it say `drift: evolve`.",
+            )
+        drift = [f"{self.options.from_} has no column '{name}': it is NULL" for name in gone]
+        if self.drift == "rescue" and self.columns:
+            kept = [f"the unknown column {name}: its values are kept in _rescued" for name in new]
+            return self.columns, (*drift, *kept)
+        joined = []
+        for place in matched.unknown:
+            type_ = types[place] or VARCHAR
+            joined.append(Column(labels[place], type_))
+            drift.append(f"{self.options.from_} has a new column '{labels[place]}' ({type_})")
+        return (*self.columns, *joined), tuple(drift)
+
+
+def _keywords(url: str) -> str:
+    """Return a MySQL URL as the words that the engine's reader takes."""
+    parts = urlsplit(url)
+    words = {
+        "host": parts.hostname or "localhost",
+        "port": str(parts.port or 3306),
+        "user": unquote(parts.username or ""),
+        "passwd": unquote(parts.password or ""),
+        "db": parts.path.strip("/"),
+    }
+    return " ".join(f"{name}={_quoted(value)}" for name, value in words.items() if value)
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_LOOKS: Mapping[str, Look] = {
+    "postgres": looks.look_at_postgres,
+    "mysql": looks.look_at_mysql,
+    "sqlite": looks.look_at_sqlite,
+    "duckdb": looks.look_at_duckdb,
+}
+
+
+def _type(kind: str) -> SourceType:
+    def opened(options: object, columns: tuple[Column, ...], root: str, drift: DriftPolicy) -> DatabaseSource:
+        assert isinstance(options, DatabaseOptions)  # noqa: S101 - the type's own options
+        if options.load == "cdc":
+            raise SourceError(
+                f"Change capture from {kind} is not built yet.",
+                hint="Use `load: incremental` with a `cursor`, or `load: full`.",
+            )
+        if options.load == "incremental" and not options.cursor:
+            raise SourceError(
+                f"{options.from_} is loaded incrementally, but by which column is not said.",
+                hint="Add `cursor:` with a column that grows with every change, for example updated_at.",
+            )
+        chosen = options if options.load == "incremental" else replace(options, cursor="", lag=None)
+        return DatabaseSource(kind, looks.place_of(kind, options.connection, root), chosen, columns, drift)
+
+    return SourceType(kind, DatabaseOptions, opened, file=True, tables=True)
+
+
+POSTGRES, MYSQL, SQLITE, DUCKDB = map(_type, ("postgres", "mysql", "sqlite", "duckdb"))
