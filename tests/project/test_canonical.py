@@ -13,6 +13,7 @@ from metalayer.core.project import Project
 from metalayer.core.schema import parse_type
 from metalayer.project import load
 from metalayer.sources import registered
+from metalayer.sources.databases import DatabaseOptions
 
 HERE = Path(__file__).parent / "canonical"
 ORDERS = TableName(Layer.BRONZE, "orders")
@@ -43,15 +44,11 @@ def test_a_source_carries_its_options_key_and_pinned_columns(sample: Project) ->
     assert model.checks == ()
 
 
-def test_a_source_that_is_not_built_yet_loads_with_all_it_says(sample: Project) -> None:
+def test_a_group_of_a_database_gives_its_tables_what_it_says(sample: Project) -> None:
     model = sample.models[CRM]
     assert isinstance(model.query, Ingest)
     assert (model.query.type, model.query.group) == ("postgres", "crm")
-    assert model.query.options == {
-        "from": "public.customers",
-        "load": "cdc",
-        "connection": "${CRM_DATABASE_URL}",
-    }
+    assert model.query.options == DatabaseOptions("${CRM_DATABASE_URL}", "public.customers", load="cdc")
     assert model.columns[1].tags == ("pii",)
     assert model.columns[1].type == parse_type("varchar")
 

@@ -10,7 +10,8 @@ import duckdb
 
 from metalayer.core.errors import LakeError
 from metalayer.core.schema import Column
-from metalayer.core.source import Batch, Cursor, Position, SetAside, Source
+from metalayer.core.source import Attachment, Batch, Cursor, Position, SetAside, Source
+from metalayer.lake.engine import attach_source
 from metalayer.sources.conformance import after, rows_of
 
 
@@ -20,6 +21,9 @@ class DuckEngine:
     def __init__(self) -> None:
         self.connection = duckdb.connect(config={"threads": 2, "autoinstall_known_extensions": "false"})
         self.connection.execute("SET TimeZone = 'UTC'")
+
+    def attach(self, other: Attachment) -> None:
+        attach_source(self.connection, other)
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         try:

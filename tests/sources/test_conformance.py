@@ -60,7 +60,7 @@ class FileProbe:
         return name
 
 
-@pytest.fixture(params=sorted(registered()))
+@pytest.fixture(params=sorted(OPTIONS))
 def probe(request: pytest.FixtureRequest, tmp_path: Path, engine: DuckEngine, monkeypatch: pytest.MonkeyPatch) -> Probe:
     monkeypatch.setattr(files, "BATCH_FILES", 2)
     return FileProbe(registered()[request.param], tmp_path, engine)

@@ -112,6 +112,8 @@ def check_accounts_for_each_record(probe: Probe, engine: Engine) -> None:
 
 def _account_or_split(source: Source, batch: Batch, engine: Engine) -> None:
     """Account for a batch, or for the others that stand for it where the engine refuses it, as a loader does."""
+    for other in batch.attach:
+        engine.attach(other)
     for statement in batch.prepare:
         engine.query(statement)
     try:
@@ -141,6 +143,10 @@ def _account(batch: Batch, engine: Engine) -> None:
         require(all(isinstance(p, int) and p > 0 for p in positions), f"A position of {part.name} is no number.")
     rejected = _counted(engine, f"SELECT _source, count(*) FROM ({batch.rejects}) GROUP BY 1" if batch.rejects else "")
     read = _counted(engine, batch.read or "")
+    for part in batch.parts:
+        if part.numbered_after is not None:
+            numbers = engine.query(f"SELECT max(_position) FROM ({part.rows})")[0][0]
+            read[part.name] = int(str(numbers or part.numbered_after)) - part.numbered_after
     for name, rows_yielded in yielded.items():
         found = rows_yielded + rejected.get(name, 0)
         require(read.get(name, 0) == found, f"Of {name} it read {read.get(name, 0)} records, but {found} are known.")
@@ -158,6 +164,8 @@ def check_parts_have_the_batch_columns(probe: Probe, engine: Engine) -> None:
         wanted += [("_position", "bigint"), ("_rescued", "json")]
         nulls = ", ".join(f"CAST(NULL AS {type_}) AS {quote(name)}" for name, type_ in wanted)
         asked = engine.query(f"DESCRIBE SELECT {nulls}")
+        for other in batch.attach:
+            engine.attach(other)
         for statement in batch.prepare:
             engine.query(statement)
         for part in batch.parts:

@@ -220,6 +220,11 @@ def _type(kind: str) -> SourceType:
                 f"Change capture from {kind} is not built yet.",
                 hint="Use `load: incremental` with a `cursor`, or `load: full`.",
             )
+        if options.load == "incremental" and kind == "duckdb":
+            raise SourceError(
+                "A DuckDB file is loaded whole: what it grew by cannot be told without reading it.",
+                hint="Use `load: full`; nothing is loaded while the file does not change.",
+            )
         if options.load == "incremental" and not options.cursor:
             raise SourceError(
                 f"{options.from_} is loaded incrementally, but by which column is not said.",

@@ -101,7 +101,7 @@ def _postgres(place: Place, connection: object, table: str, cursor: str, lag: ti
     ).fetchone()
     if found is None:
         rows = connection.execute(
-            "SELECT schemaname || '.' || tablename FROM pg_tables "
+            "SELECT CASE WHEN schemaname = 'public' THEN '' ELSE schemaname || '.' END || tablename FROM pg_tables "
             "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
         raise missing(place, table, [str(row[0]) for row in rows])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metalayer.catalog.entries import Entry
     from metalayer.workspace import Result
 
-command = Noun(name="catalog", help="What every table and column is: words, owners, tags, terms, freshness, verdicts.")
+command = Noun(name="catalog", help="What tables and columns are, and how to find them.")
 
 SENSITIVE = "pii"
 """Columns with this tag are shown with dots in samples."""
