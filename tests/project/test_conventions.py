@@ -32,6 +32,7 @@ from metalayer.core.project import Project
 from metalayer.core.schema import parse_type
 from metalayer.project import load
 from metalayer.sources import registered
+from metalayer.sources.databases import DatabaseOptions
 
 Loader = Callable[[Mapping[str, str]], Project]
 
@@ -89,8 +90,8 @@ def test_a_group_of_tables_is_named_for_its_source(project: Loader) -> None:
     assert isinstance(visits.query, Ingest)
     assert (customers.query.group, customers.query.drift, customers.owner) == ("crm", "fail", "crm")
     assert customers.tags == ("a", "b")
-    assert customers.query.options == {"from": "public.customers", "connection": "${X}", "load": "cdc"}
-    assert visits.query.options == {"load": "full", "connection": "${X}"}
+    assert customers.query.options == DatabaseOptions("${X}", "public.customers", load="cdc")
+    assert visits.query.options == DatabaseOptions("${X}", "visits")
 
 
 def test_a_column_may_have_another_name_in_its_source(project: Loader) -> None:

@@ -129,7 +129,7 @@ def _bronze(
     outside = {"type"} if given.group is None else set[str]()
     what = f"in a source of type {given.kind}"
     shape = reader.shape(node, BronzeShape, others=keys | outside, what=what) or BronzeShape()
-    options = _options(node, keys, given, reader)
+    options = _options(_with_from(node, keys, given, name), keys, given, reader)
     if shape.order_by and "key" not in node:
         reader.mistakes.add(
             "'order_by' stands without 'key'.",
@@ -182,6 +182,15 @@ def _note_columns(columns: Iterable[Column], node: MapNode, mistakes: Mistakes) 
                 hint="Add `type:`, for example `type: varchar`; in bronze names and types are pinned.",
                 location=locate(node, "columns", column.name),
             )
+
+
+def _with_from(node: MapNode, keys: frozenset[str], given: _Given, name: TableName) -> MapNode:
+    """Return the declaration of a table of another database, which is named as here where nothing is said."""
+    if given.source is None or "from" not in keys or "from" in node:
+        return node
+    stem = name.name.removeprefix(f"{given.group}_") if given.group is not None else name.name
+    word, value = ScalarNode("from", "from", node.location), ScalarNode(stem, stem, node.location)
+    return MapNode((*node.items, (word, value)), node.location)
 
 
 def _options(node: MapNode, keys: frozenset[str], given: _Given, reader: ShapeReader) -> object:

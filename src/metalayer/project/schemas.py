@@ -79,6 +79,18 @@ def _source(sources: tuple[SourceType, ...]) -> JsonSchema:
 
 def _source_form(source: SourceType, table: JsonSchema, writer: _Writer) -> JsonSchema:
     options = writer.mapping(source.options)
+    if source.tables:
+        both = {"properties": options["properties"] | table, "additionalProperties": False}
+        group = writer.definition("Group", GroupShape)
+        tables = {"type": "object", "description": "several tables of the source", "additionalProperties": both}
+        several = {"properties": {"type": {}, "tables": tables} | options["properties"] | group}
+        one = {"properties": {"type": {}} | options["properties"] | table, "additionalProperties": False}
+        return {
+            "required": sorted({"type", *options.get("required", ())}),
+            "if": {"required": ["tables"]},
+            "then": several | {"additionalProperties": False},
+            "else": one,
+        }
     return {
         "required": sorted({"type", *options.get("required", ())}),
         "properties": {"type": {}} | options["properties"] | table,

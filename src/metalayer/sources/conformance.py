@@ -112,8 +112,8 @@ def check_accounts_for_each_record(probe: Probe, engine: Engine) -> None:
 
 def _account_or_split(source: Source, batch: Batch, engine: Engine) -> None:
     """Account for a batch, or for the others that stand for it where the engine refuses it, as a loader does."""
-    for other in batch.attach:
-        engine.attach(other)
+    for database in batch.attach:
+        engine.attach(database)
     for statement in batch.prepare:
         engine.query(statement)
     try:

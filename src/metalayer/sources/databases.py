@@ -33,14 +33,14 @@ class DatabaseOptions:
 
     Attributes:
         connection: where the database is: a URL, or a file's path; secrets as ${NAME}.
-        from_: the table or view there, with its schema where it has one.
+        from_: the table or view there, with its schema where it has one; the declared name where nothing is said.
         load: full (the whole table when it changed) or incremental (rows whose cursor has grown).
         cursor: the column that grows with every change: a number or a moment.
         lag: how old a row must be before it is read by its cursor.
     """
 
     connection: str = field(repr=False)
-    from_: str
+    from_: str = ""
     load: Literal["full", "incremental", "cdc"] = "full"
     cursor: str = ""
     lag: timedelta | None = None
