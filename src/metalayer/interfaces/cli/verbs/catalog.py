@@ -27,7 +27,7 @@ SENSITIVE = "pii"
 
 @verb("list", examples=("metalayer catalog list", "metalayer catalog list -o json"))
 def list_tables(call: Call) -> None:
-    """List the tables: what they are, whose, how many rows, since when, and how they stand.
+    """List the tables and how they stand.
 
     The state is the worst of: unbuilt, failing (a check blocks), late (older than `fresh:` asks), warned, ok.
     """
@@ -61,9 +61,9 @@ def list_tables(call: Call) -> None:
 @click.argument("name", metavar="TABLE")
 @click.option("--sample", type=click.IntRange(min=0), default=0, metavar="N", help="Show N rows too.")
 def show(call: Call, name: str, sample: int) -> None:
-    """Show a table: its columns with tags and terms, its last verdicts, what it reads and who reads it.
+    """Show what a table is and how it stands.
 
-    A tag with ↑ came along the lineage. In a sample, values of columns tagged pii are dots.
+    Its columns with tags and terms, its last verdicts, what it reads and who reads it. A tag with ↑ came along the lineage. In a sample, values of columns tagged pii are dots.
     """
     from metalayer.catalog.entries import entry_json  # noqa: PLC0415 - start-up is a feature
 
@@ -160,9 +160,9 @@ def search(call: Call, words: tuple[str, ...], limit: int) -> None:
 @verb("site", examples=("metalayer catalog site public/",))
 @click.argument("target", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY")
 def site(call: Call, target: Path) -> None:
-    """Write the catalog as pages of HTML that need no server and no network.
+    """Write the catalog as pages of HTML.
 
-    Pages of tables that are gone are removed, where this verb wrote them; no row of data is in them.
+    They need no server and no network. Pages of tables that are gone are removed, where this verb wrote them; no row of data is in them.
     """
     with call.open() as workspace:
         pages = workspace.catalog_pages(workspace.catalog())

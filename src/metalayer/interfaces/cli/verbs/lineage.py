@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PROVENANCE = frozenset({"_batch_id", "_ingested_at", "_rescued"})
 
-command = NounWithVerb(name="lineage", help="Where tables, columns and rows come from, and what is made from them.")
+command = NounWithVerb(name="lineage", help="Where tables, columns and rows come from.")
 
 
 @verb(
@@ -74,9 +74,9 @@ def show(call: Call, start: str | None, depth: int | None, *, up: bool, down: bo
 @click.option("--if", "change", type=click.Choice(["dropped", "renamed", "retyped"]), help="Try a change of a column.")
 @click.option("--to", metavar="NAME|TYPE", help="The new name or type.")
 def impact(call: Call, start: str, change: str | None, to: str | None) -> None:
-    """List what a change of a table or column reaches: how far, how, and whose it is.
+    """List what a change of a table or column reaches.
 
-    With --if the change is tried out on empty tables with the columns that yours have now: what breaks, what changes
+    It says how far away it is, how it acts there, and whose it is. With --if the change is tried out on empty tables with the columns that yours have now: what breaks, what changes
     shape, and where only values may differ. Nothing of the project or the lake is touched.
     """
     from metalayer.catalog.impact import Change, Proposal, as_json, lines  # noqa: PLC0415 - start-up is a feature
@@ -105,7 +105,7 @@ def impact(call: Call, start: str, change: str | None, to: str | None) -> None:
 @click.option("--where", metavar="CONDITION", help="Which rows: a condition over the table's columns.")
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Rows a table.")
 def trace(call: Call, name: str, where: str | None, limit: int) -> None:
-    """Show which rows made a row, table by table, back to the lines of files.
+    """Show which rows and lines of files made a row.
 
     It reads the tables as they were when the table was published last. Of a source, `_source` and `_position` are the
     file and its line. Rows that were only compared with (IN, EXISTS, windows) are not listed; the notes say so.
