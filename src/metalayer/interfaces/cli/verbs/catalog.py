@@ -63,7 +63,8 @@ def list_tables(call: Call) -> None:
 def show(call: Call, name: str, sample: int) -> None:
     """Show what a table is and how it stands.
 
-    Its columns with tags and terms, its last verdicts, what it reads and who reads it. A tag with ↑ came along the lineage. In a sample, values of columns tagged pii are dots.
+    Its columns with tags and terms, its last verdicts, what it reads and who reads it. A tag with ↑ came along the
+    lineage. In a sample, values of columns tagged pii are dots.
     """
     from metalayer.catalog.entries import entry_json  # noqa: PLC0415 - start-up is a feature
 
@@ -162,7 +163,8 @@ def search(call: Call, words: tuple[str, ...], limit: int) -> None:
 def site(call: Call, target: Path) -> None:
     """Write the catalog as pages of HTML.
 
-    They need no server and no network. Pages of tables that are gone are removed, where this verb wrote them; no row of data is in them.
+    They need no server and no network. Pages of tables that are gone are removed, where this verb wrote them; no
+    row of data is in them.
     """
     with call.open() as workspace:
         pages = workspace.catalog_pages(workspace.catalog())

@@ -76,7 +76,8 @@ def show(call: Call, start: str | None, depth: int | None, *, up: bool, down: bo
 def impact(call: Call, start: str, change: str | None, to: str | None) -> None:
     """List what a change of a table or column reaches.
 
-    It says how far away it is, how it acts there, and whose it is. With --if the change is tried out on empty tables with the columns that yours have now: what breaks, what changes
+    It says how far away it is, how it acts there, and whose it is. With --if the change is tried out on empty
+    tables with the columns that yours have now: what breaks, what changes
     shape, and where only values may differ. Nothing of the project or the lake is touched.
     """
     from metalayer.catalog.impact import Change, Proposal, as_json, lines  # noqa: PLC0415 - start-up is a feature
