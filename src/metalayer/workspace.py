@@ -686,12 +686,18 @@ class Workspace:
 
             return Traced(read_at, trace(self.project, relations.columns, table, where, ask, limit))
 
-    def catalog(self) -> Catalog:
-        """Return what every table and column is: words, owners, tags, terms, freshness and the last verdicts."""
+    def catalog(self, as_user: str | None = None) -> Catalog:
+        """Return what every table and column is: words, owners, tags, terms, freshness and the last verdicts.
+
+        Args:
+            as_user: whose knowledge is asked for: tables and columns that the user may not read are left out.
+
+        Raises:
+            UsageError: there is no such user.
+        """
         from metalayer.catalog import entries as catalog  # noqa: PLC0415 - for these verbs only
         from metalayer.catalog.glossary import terms  # noqa: PLC0415
         from metalayer.core.lineage import Graph  # noqa: PLC0415
-        from metalayer.core.tags import follow  # noqa: PLC0415
 
         state, connection = self.lake.state(), self.metastore.connection
         columns = self._columns(state)
@@ -707,8 +713,14 @@ class Workspace:
             _now(),
         )
         declared = terms(self.project)
-        tags = follow(self.project, lineages, self.project.policies.declassified)
-        return Catalog(catalog.entries(self.project, graph, tags, declared, known), declared, graph)
+        found = catalog.entries(self.project, graph, self._tags(columns), declared, known)
+        if as_user is not None:
+            parts = {
+                name: catalog.Part(frozenset(item.column.name.lower() for item in sight.columns), bool(sight.filters))
+                for name, sight in self.access(self.reader(as_user)).visible().items()
+            }
+            found = catalog.seen(found, parts)
+        return Catalog(found, declared, graph)
 
     def catalog_pages(self, catalog: Catalog) -> dict[str, str]:
         """Return the catalog as pages of HTML that need no network, by file name."""
@@ -722,17 +734,18 @@ class Workspace:
         made = f"Environment {self.settings.name}, {_now():%Y-%m-%d %H:%M} UTC, MetaLayer {_version()}"
         return pages(self.project.name, catalog.entries, catalog.terms, Look(CSS, draw), made)
 
-    def sample(self, table: TableName, hidden: Iterable[str], limit: int = 5) -> Result:
-        """Return some rows of a table, with dots in the place of the hidden columns' values."""
-        columns = self.lake.state().tables[physical(table, self.settings.name)].schema.public
+    def sample(
+        self, table: TableName, columns: Iterable[str], hidden: Iterable[str], limit: int, as_user: str | None = None
+    ) -> Result:
+        """Return some rows of a table as a user sees them, with dots in the place of the hidden columns' values."""
         covered = {name.lower() for name in hidden}
         fields = ", ".join(
-            f"CASE WHEN {quote(column.name)} IS NOT NULL THEN '•••' END AS {quote(column.name)}"
-            if column.name.lower() in covered
-            else quote(column.name)
-            for column in columns
+            f"CASE WHEN {quote(name)} IS NOT NULL THEN '•••' END AS {quote(name)}"
+            if name.lower() in covered
+            else quote(name)
+            for name in columns
         )
-        return self.query(f"SELECT {fields} FROM {table.layer}.{quote(table.name)}", limit=limit)
+        return self.query(f"SELECT {fields} FROM {table.layer}.{quote(table.name)}", limit=limit, as_user=as_user)
 
     def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
         """Return the newest runs."""

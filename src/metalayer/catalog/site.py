@@ -99,7 +99,7 @@ def _index(project: str, entries: Sequence[Entry], terms: Sequence[Term], made: 
 
 
 def _row(entry: Entry) -> str:
-    model, standing = entry.model, entry.standing
+    model = entry.model
     words = " ".join(
         [
             str(entry.table),
@@ -115,7 +115,7 @@ def _row(entry: Entry) -> str:
     return (
         f'<tr data-words="{escape(words)}"><th scope="row"><a href="{escape(_file(entry.table))}">'
         f"{escape(entry.table.name)}</a></th><td>{escape(model.description)}</td><td>{escape(model.owner)}</td>"
-        f'<td class="n">{f"{standing.rows:,}" if standing else ""}</td><td>{_changed(entry)}</td>'
+        f'<td class="n">{_rows(entry)}</td><td>{_changed(entry)}</td>'
         f"<td>{_state(entry.state)}</td></tr>"
     )
 
@@ -124,18 +124,23 @@ def _state(state: str) -> str:
     return f'<span class="state {_CLASSES[state]}">{_SIGNS[state]} {state}</span>'
 
 
+def _rows(entry: Entry) -> str:
+    rows = entry.standing.rows if entry.standing else None
+    return "" if rows is None else f"{rows:,}"
+
+
 def _changed(entry: Entry) -> str:
     at = entry.standing.changed_at if entry.standing else None
     return "" if at is None else f'<time datetime="{at.isoformat()}">{at:%Y-%m-%d %H:%M}</time>'
 
 
 def _table(project: str, entry: Entry, named: Mapping[TableName, Entry], look: Look) -> str:
-    model, standing = entry.model, entry.standing
+    model = entry.model
     facts = {
         "kind": model.kind.value,
         "owner": model.owner,
         "key": ", ".join(model.key),
-        "rows": f"{standing.rows:,}" if standing else "",
+        "rows": _rows(entry),
         "changed": _changed(entry),
         "tags": " ".join(f'<span class="tag">{escape(tag)}</span>' for tag in model.tags),
         "in quarantine": str(entry.quarantined) if entry.quarantined else "",

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 command = Noun(name="catalog", help="What tables and columns are, and how to find them.")
 
+as_option = click.option("--as", "as_user", metavar="USER", help="Show what this user may know of.")
+
 SENSITIVE = "pii"
 """Columns with this tag are shown with dots in samples."""
 
 
-@verb("list", examples=("metalayer catalog list", "metalayer catalog list -o json"))
-def list_tables(call: Call) -> None:
+@verb("list", examples=("metalayer catalog list", "metalayer catalog list --as ana"))
+@as_option
+def list_tables(call: Call, as_user: str | None) -> None:
     """List the tables and how they stand.
 
     The state is the worst of: unbuilt, failing (a check blocks), late (older than `fresh:` asks), warned, ok.
@@ -34,7 +37,7 @@ def list_tables(call: Call) -> None:
     from metalayer.catalog.entries import entry_json  # noqa: PLC0415 - start-up is a feature
 
     with call.open() as workspace:
-        found = workspace.catalog().entries
+        found = workspace.catalog(as_user).entries
     if call.json:
         print_json([entry_json(entry) for entry in found])
         return
@@ -42,7 +45,7 @@ def list_tables(call: Call) -> None:
         (
             str(entry.table),
             entry.model.kind.value,
-            entry.standing.rows if entry.standing else Label(""),
+            entry.standing.rows if entry.standing and entry.standing.rows is not None else Label(""),
             f"{entry.standing.changed_at:%Y-%m-%d %H:%M}"
             if entry.standing and entry.standing.changed_at
             else Label(""),
@@ -59,19 +62,21 @@ def list_tables(call: Call) -> None:
 
 @verb("show", examples=("metalayer catalog show gold.daily_sales", "metalayer catalog show silver.orders --sample 3"))
 @click.argument("name", metavar="TABLE")
+@as_option
 @click.option("--sample", type=click.IntRange(min=0), default=0, metavar="N", help="Show N rows too.")
-def show(call: Call, name: str, sample: int) -> None:
+def show(call: Call, name: str, as_user: str | None, sample: int) -> None:
     """Show what a table is and how it stands.
 
     Its columns with tags and terms, its last verdicts, what it reads and who reads it. A tag with ↑ came along the
-    lineage. In a sample, values of columns tagged pii are dots.
+    lineage. In a sample, values of columns tagged pii are dots; with --as they are what the user sees.
     """
     from metalayer.catalog.entries import entry_json  # noqa: PLC0415 - start-up is a feature
 
     with call.open() as workspace:
-        entry = workspace.catalog().entry(TableName.parse(name))
-        hidden = [column.name for column in entry.columns if SENSITIVE in column.tags]
-        rows = workspace.sample(entry.table, hidden, sample) if sample and entry.standing else None
+        entry = workspace.catalog(as_user).entry(TableName.parse(name))
+        hidden = [column.name for column in entry.columns if SENSITIVE in column.tags] if as_user is None else []
+        shown = [column.name for column in entry.columns]
+        rows = workspace.sample(entry.table, shown, hidden, sample, as_user) if sample and entry.standing else None
     if call.json:
         print_json({**entry_json(entry), "sample": rows.records() if rows is not None else []})
         return
@@ -90,7 +95,7 @@ def entry_lines(entry: Entry, sample: Result | None) -> Iterator[str]:
         "owner": model.owner,
         "key": ", ".join(model.key),
         "tags": ", ".join(model.tags),
-        "rows": f"{standing.rows:,}" if standing else "never built",
+        "rows": "never built" if standing is None else "" if standing.rows is None else f"{standing.rows:,}",
         "changed": f"{standing.changed_at:%Y-%m-%d %H:%M} UTC" if standing and standing.changed_at else "",
         "fresh": _fresh(model.fresh, entry.late),
         "quarantine": f"{entry.quarantined} rows wait" if entry.quarantined else "",
@@ -135,8 +140,9 @@ def _fresh(asked: timedelta | None, late: timedelta | None) -> str:
 
 @verb("search", examples=("metalayer catalog search revenue", "metalayer catalog search customer country"))
 @click.argument("words", nargs=-1, required=True, metavar="WORD…")
+@as_option
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most N hits.")
-def search(call: Call, words: tuple[str, ...], limit: int) -> None:
+def search(call: Call, words: tuple[str, ...], as_user: str | None, limit: int) -> None:
     """Find tables, columns and terms by words, the best first.
 
     Every word must match a name, a description, an owner, a tag or a term (its synonyms too); a slip of the keyboard is
@@ -146,7 +152,7 @@ def search(call: Call, words: tuple[str, ...], limit: int) -> None:
     from metalayer.catalog.search import search as find  # noqa: PLC0415 - as above
 
     with call.open() as workspace:
-        catalog = workspace.catalog()
+        catalog = workspace.catalog(as_user)
     hits = find(catalog.entries, catalog.terms, " ".join(words), limit)
     if call.json:
         print_json([hit_json(hit) for hit in hits])
@@ -160,14 +166,15 @@ def search(call: Call, words: tuple[str, ...], limit: int) -> None:
 
 @verb("site", examples=("metalayer catalog site public/",))
 @click.argument("target", type=click.Path(file_okay=False, path_type=Path), metavar="DIRECTORY")
-def site(call: Call, target: Path) -> None:
+@as_option
+def site(call: Call, target: Path, as_user: str | None) -> None:
     """Write the catalog as pages of HTML.
 
     They need no server and no network. Pages of tables that are gone are removed, where this verb wrote them; no
     row of data is in them.
     """
     with call.open() as workspace:
-        pages = workspace.catalog_pages(workspace.catalog())
+        pages = workspace.catalog_pages(workspace.catalog(as_user))
     written = write_pages(target, pages)
     if call.json:
         print_json({"directory": str(target), "pages": sorted(pages)})
