@@ -507,7 +507,7 @@ class Workspace:
 
     def estimate_backfill(self, selection: str, first: date, last: date, *, length: int = 1) -> tuple[Estimate, ...]:
         """Return the rows that each interval of a backfill would read, of each table; nothing is written."""
-        from metalayer.build.kinds import Site  # noqa: PLC0415 - the engine is imported when there is work
+        from metalayer.build.site import Site  # noqa: PLC0415 - the engine is imported when there is work
         from metalayer.orchestration.backfill import estimates, pieces, restated  # noqa: PLC0415
 
         tables, cut = restated(self.project, select(self.project, selection)), pieces(first, last, length)
@@ -811,8 +811,8 @@ class Workspace:
             return self._run(
                 todo, frozenset({model.name}), chosen, "quarantine replay", refresh=True, report=True, scratch=False
             )
-        from metalayer.build.kinds import Site  # noqa: PLC0415 - the engine is imported when there is work
         from metalayer.build.replay import replay  # noqa: PLC0415
+        from metalayer.build.site import Site  # noqa: PLC0415 - the engine is imported when there is work
 
         publications.refuse_held(self.metastore.connection, self.settings.name)
         state = self.lake.state()

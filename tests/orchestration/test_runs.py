@@ -71,10 +71,10 @@ def test_only_the_difference_is_published(bench: Bench) -> None:
     bench.memory.parts["b"] = ["30, 'c0', 1.00, DATE '2026-01-02'"]
     second = run(bench)
     assert account(second, "silver.orders") == LandingAccount(
-        staged=31, published=1, unchanged=30, before=30, removed=0, after=31
+        staged=1, published=1, unchanged=0, before=30, removed=0, after=31
     )
     assert account(second, "gold.totals") == LandingAccount(
-        staged=3, published=1, unchanged=2, before=3, removed=1, after=3
+        staged=1, published=1, unchanged=0, before=3, removed=1, after=3
     )
 
 

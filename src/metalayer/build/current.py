@@ -1,9 +1,10 @@
 """The current rows of keyed sources, kept as tables: brought along with bronze by publications, read where still true.
 
 What is kept is the latest row of each key, captured deletes included: an older row that comes late must not bring a
-deleted key back. A publication stages what bronze's change set makes of it, before the models that read it. A reader
-at any snapshot takes what was kept there where the catalog proves what came since; otherwise the definition in
-`governance.relations` computes the same from bronze. Nothing here decides what is current.
+deleted key back. A publication stages what bronze's change set makes of it where a model is computed from all current
+rows, or where much came; models that follow from what changed do not need it. A reader at any snapshot takes what was
+kept there where the catalog proves what came since; otherwise the definition in `governance.relations` computes the
+same from bronze. Nothing here decides what is current.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from metalayer.governance.relations import latest, of_batches, ordering, without
 from metalayer.metastore import facts
 
 if TYPE_CHECKING:
-    from metalayer.build.kinds import Site
+    from metalayer.build.site import Site
     from metalayer.lake import Changes, LakeState, Session, TableChange, TableState
 
 LEAST_ROWS = 100_000
 """From how many rows of bronze on the current rows are kept. Computing them costs 0.6 CPU-s a million rows, reading
 them 0.07; below this a file more costs as much as it saves."""
+
+MOST_BEHIND = 0.05
+"""Which share may have come since: models that follow from changes alone need no kept rows, so these may wait."""
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -147,6 +151,16 @@ def keep(model: Model, site: Site, connection: facts.Connection, *, least_rows: 
         site.session.overlay(change)
     relation = without_deletes(model, site.session.relation_sql(table))
     return Keeping(model, table, base.table_id, site.state.snapshot, change, relation)
+
+
+def is_behind(model: Model, site: Site, connection: facts.Connection) -> bool:
+    """Tell whether so much came since a source's rows were kept that readers of its current rows would notice."""
+    superseded = site.relations.superseded.get(model.name, ())
+    known = _known(model, site.state, site.session, superseded, connection, site.context.environment)
+    if known is None:
+        return False
+    came = known.changes.rows_before + known.changes.rows_after
+    return bool(known.replaced) or came > known.stored.rows * MOST_BEHIND
 
 
 def _rebuilt(

@@ -12,7 +12,7 @@ from metalayer.core.sql.accounting import counting
 from metalayer.governance.access import OWNER, secure
 
 if TYPE_CHECKING:
-    from metalayer.build.kinds import Site
+    from metalayer.build.site import Site
 
 
 def flow_account(model: Model, site: Site, staged: int) -> FlowAccount | None:

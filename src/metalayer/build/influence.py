@@ -17,7 +17,7 @@ from metalayer.core.names import TableName, physical, quote
 from metalayer.core.schema import Schema
 
 if TYPE_CHECKING:
-    from metalayer.build.kinds import Site
+    from metalayer.build.site import Site
     from metalayer.lake import Changes
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Subject
 from metalayer.build.context import RunContext, new_id
-from metalayer.build.kinds import Site, quarantine_change, subject
+from metalayer.build.kinds import quarantine_change, subject
 from metalayer.build.landing import Clean, clean, names
+from metalayer.build.site import Site
 from metalayer.core.check import Freshness, RowCount, TableSql, Unique, Verdict
 from metalayer.core.errors import LakeError, ShortageError, SourceError, SourceUnavailableError
 from metalayer.core.event import EventKind

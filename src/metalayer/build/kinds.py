@@ -6,33 +6,36 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Subject, judge
-from metalayer.build.context import RunContext
 from metalayer.build.history import HISTORY, collapsed, history_columns, versions
+from metalayer.build.incremental import Part
 from metalayer.build.landing import (
     CheckBlockedError,
     Clean,
     Difference,
     account,
     clean,
+    collapse,
     difference,
     names,
     old_rows,
     quarantine,
+    renewal,
     same,
     sift,
 )
 from metalayer.build.ranges import interval_of, of_days, within
-from metalayer.core.check import ROW_RULES, Action, Check, References, RowSql, Verdict
+from metalayer.build.site import Site
+from metalayer.core.check import ROW_RULES, Action, Check, Outcome, References, RowSql, Unique, Verdict
 from metalayer.core.errors import BuildError, LakeError
 from metalayer.core.interval import Days
 from metalayer.core.model import Kind, Model
 from metalayer.core.names import TableName, physical, quote
 from metalayer.core.run import LandingAccount
 from metalayer.core.schema import Column, Schema
-from metalayer.governance.relations import QUARANTINE_COLUMNS, Relations
+from metalayer.governance.relations import QUARANTINE_COLUMNS
 
 if TYPE_CHECKING:
-    from metalayer.lake import LakeState, Session, TableChange, TableSchema, TableState, ViewChange
+    from metalayer.lake import Session, TableChange, TableSchema, TableState, ViewChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +53,8 @@ class Landed:
     is_partial: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where a model lands: the session that stages, the lake as it was pinned, and how names are read.
-
-    ``days`` are those that a table of ranges is computed for, all where it is None. ``scratch`` says that a table holds
-    just what its query yields now, also where its kind would keep older rows.
-    """
-
-    session: Session
-    state: LakeState
-    relations: Relations
-    context: RunContext
-    days: Days | None = None
-    scratch: bool = False
-
-
-def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
-    """Stage the rows of a model's query by its kind.
+def land(model: Model, select: str, columns: Schema, site: Site, part: Part | None = None) -> Landed:
+    """Stage the rows of a model's query by its kind; ``part`` is that of its rows which ``select`` yields, None is all.
 
     Raises:
         CheckBlockedError: a blocking check failed.
@@ -77,13 +64,17 @@ def land(model: Model, select: str, columns: Schema, site: Site) -> Landed:
         case Kind.VIEW:
             return view(model, columns, site)
         case Kind.FULL:
+            if part is not None:
+                return renew(model, part, select, columns, site, key=())
             return materialise(model, select, columns, site, key=())
         case Kind.KEYED:
+            if part is not None:
+                return renew(model, part, select, columns, site, key=model.key)
             return materialise(model, select, columns, site, key=model.key)
         case Kind.APPEND:
             return materialise(model, select, columns, site, key=(), keep_missing=not site.scratch)
         case Kind.SCD2:
-            return history(model, select, columns, site)
+            return history(model, select, columns, site, part)
         case Kind.TIME_RANGE:
             return ranges(model, select, columns, site)
 
@@ -159,6 +150,67 @@ def materialise(
     return landed(cleaned, change, waiting, before, site, notes)
 
 
+def renew(model: Model, part: Part, select: str, columns: Schema, site: Site, *, key: tuple[str, ...]) -> Landed:
+    """Stage the rows of affected keys in the place of those that are there.
+
+    Rows are judged before anything is written, so the difference to the table is all that is.
+    """
+    from metalayer.lake import StagedFiles  # noqa: PLC0415 - the engine is imported for work
+
+    session, state = site.session, site.state
+    before = state.tables[physical(model.name, site.context.environment)]
+    schema, notes = planned_schema(before, before.name, columns)
+    rows = quote("rows " + str(model.name))
+    session.query(f"CREATE OR REPLACE TEMP TABLE {rows} AS {select}")
+    staged, item, lost = _count(session, f"SELECT count(*) FROM {rows}"), rows, 0
+    if key and model.order_by:
+        groups = ", ".join(map(quote, key))
+        counted = f"SELECT count(*) AS n FROM {rows} GROUP BY {groups} HAVING count(*) > 1"
+        lost = _count(session, f"SELECT coalesce(sum(n - 1), 0) FROM ({counted})")
+        item = f"({collapse(rows, columns, key, model.order_by)})" if lost else rows
+    of_rows = tuple(check for check in model.checks if _judges_rows(check) or _judges_keys(check, part))
+    sifted = sift(session, columns, of_rows, subject(model, item, columns, site), table=model.name)
+    good = item
+    if lost or sifted.quarantined:
+        good = quote("good " + str(model.name))
+        session.query(f"CREATE OR REPLACE TEMP TABLE {good} AS SELECT {names(columns)} FROM {sifted.rows}")
+    of_table = tuple(check for check in model.checks if check not in of_rows)
+    verdicts = _in_order(model, (*sifted.verdicts, *judge_table(model, of_table, good, columns, site, part)))
+    if any(verdict.outcome is Outcome.BLOCKED for verdict in verdicts):
+        raise CheckBlockedError(model.name, verdicts)
+    change = renewal(session, before, schema, good, columns, part, key=key)
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged=part.holds("q"))
+    written_ = StagedFiles(schema, change.change.added, good)
+    cleaned = Clean(written_, staged, lost, sifted.quarantined, verdicts, sifted.bad)
+    result = landed(cleaned, change, waiting, before, site, notes)
+    session.query(f"DROP TABLE {rows}")
+    session.query(f"DROP TABLE IF EXISTS {quote('good ' + str(model.name))}")
+    return replace(result, is_partial=True)
+
+
+def _judges_keys(check: Check, part: Part) -> bool:
+    """Tell whether rows of affected keys can be judged alone, because all others were and differ from them in the key.
+
+    That holds of uniqueness that blocks, over columns of which the key is a part.
+    """
+    of_key = {column.name for column in part.columns} <= set(check.columns)
+    return isinstance(check.rule, Unique) and check.on_fail is Action.BLOCK and of_key
+
+
+def judge_table(
+    model: Model, checks: tuple[Check, ...], rows: str, columns: Schema, site: Site, part: Part | None
+) -> tuple[Verdict, ...]:
+    """Judge checks of the table: over what it will be, the rows of other keys included."""
+    if not checks:
+        return ()
+    asked = subject(model, rows, columns, site)
+    if part is not None:
+        there = site.session.relation_sql(physical(model.name, site.context.environment))
+        kept = f"SELECT {names(columns)} FROM {part.less(there)}"
+        asked = subject(model, f"({kept} UNION ALL SELECT {names(columns)} FROM {rows})", columns, site)
+    return judge(checks, asked, site.session.query).verdicts
+
+
 def planned_schema(before: TableState | None, table: TableName, columns: Schema) -> tuple[TableSchema, tuple[str, ...]]:
     """Return the table's next schema, and a note where the table must begin anew to have it."""
     from metalayer.lake import NotEvolvableError, plan_schema  # noqa: PLC0415 - the engine is imported for work
@@ -201,7 +253,7 @@ def _says_nothing(change: TableChange, before: TableState | None) -> bool:
     )
 
 
-def history(model: Model, select: str, columns: Schema, site: Site) -> Landed:
+def history(model: Model, select: str, columns: Schema, site: Site, part: Part | None = None) -> Landed:
     """Stage the versions that the query's rows make, and the difference to the table as it is.
 
     Row checks judge the query's rows, so that a bad one waits and makes no version; checks of the table, and those that
@@ -219,17 +271,17 @@ def history(model: Model, select: str, columns: Schema, site: Site) -> Landed:
     sifted = sift(session, columns, of_rows, subject(model, rows, columns, site), table=model.name)
     _refuse_no_time(model, sifted.rows, site)
     files = session.stage_rows(schema, versions(model, sifted.rows, columns))
-    judgement = judge(of_versions, subject(model, files.sql, made, site), session.query)
-    verdicts = _in_order(model, (*sifted.verdicts, *judgement.verdicts))
-    if judgement.blocked:
+    judged = judge_table(model, of_versions, files.sql, made, site, part)
+    verdicts = _in_order(model, (*sifted.verdicts, *judged))
+    if any(verdict.outcome is Outcome.BLOCKED for verdict in verdicts):
         raise CheckBlockedError(model.name, verdicts)
     lost = _count(session, collapsed(model, sifted.rows, columns))
     cleaned = Clean(files, staged, lost, sifted.quarantined, verdicts, sifted.bad)
     key = (*model.key, "valid_from")
-    change = difference(session, before, schema, files, made, key=key, anew=bool(notes))
-    waiting = quarantine_change(model, sifted.bad, columns, site, judged="true")
+    change = difference(session, before, schema, files, made, key=key, anew=bool(notes), part=part)
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged="true" if part is None else part.holds("q"))
     session.query(f"DROP TABLE {rows}")
-    return landed(cleaned, change, waiting, before, site, notes)
+    return replace(landed(cleaned, change, waiting, before, site, notes), is_partial=part is not None)
 
 
 def ranges(model: Model, select: str, columns: Schema, site: Site) -> Landed:

@@ -19,6 +19,7 @@ from metalayer.core.schema import Column, Schema
 from metalayer.governance.relations import QUARANTINE_COLUMNS
 
 if TYPE_CHECKING:
+    from metalayer.build.incremental import Part
     from metalayer.lake import Session, StagedFile, StagedFiles, TableChange, TableSchema, TableState
 
 
@@ -194,12 +195,14 @@ def difference(
     key: tuple[str, ...],
     stays: str = "false",
     anew: bool = False,
+    part: Part | None = None,
 ) -> Difference:
     """Stage the difference between the table as it is and the clean rows.
 
     Rows are matched by key, or, without one, whole and as multisets (the nth equal row matches the nth).
     ``stays`` is the SQL condition on an ``old`` row that keeps it although the query no longer yields it. ``anew`` ends
-    the table and begins a new one in its place: its columns cannot become the new ones without rewriting.
+    the table and begins a new one in its place: its columns cannot become the new ones without rewriting. With ``part``
+    the clean rows are those of affected keys, and only the table's rows of these keys are compared.
     """
     from metalayer.lake import TableChange, staged_positions_sql  # noqa: PLC0415 - imported when there is work
 
@@ -215,6 +218,7 @@ def difference(
         return Difference(change, published=files.rows, unchanged=0, removed=removed)
     places = staged_positions_sql(files)
     old, new = old_rows(session, state, schema), places
+    old = old if part is None else part.of(old)
     compared = [column for column in columns if column.name not in key]
     if key:
         matched = [column for column in columns if column.name in key]
@@ -251,6 +255,102 @@ def difference(
         table=schema.table, schema=schema, expected_head=state.head, added=added.files, deleted=deleted
     )
     return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.removed for item in deleted))
+
+
+def renewal(
+    session: Session,
+    state: TableState,
+    schema: TableSchema,
+    rows: str,
+    columns: Schema,
+    part: Part,
+    *,
+    key: tuple[str, ...],
+) -> Difference:
+    """Stage the difference between the table's rows of affected keys and the clean rows, a temporary table."""
+    from metalayer.lake import TableChange  # noqa: PLC0415 - imported when there is work
+
+    matches = quote("match " + str(schema.table))
+    if key:
+        _match_by_key(session, state, schema, rows, columns, part, key=key, matches=matches)
+    else:
+        number = f"row_number() OVER (PARTITION BY {names(columns)}) AS __copy"
+        old = f"(SELECT *, {number} FROM {part.of(old_rows(session, state, schema))})"
+        new = f"(SELECT *, rowid AS __place, {number} FROM {rows})"
+        session.query(
+            f"""
+            CREATE OR REPLACE TEMP TABLE {matches} AS
+            SELECT old.__file AS old_file, old.__row AS old_row, new.__place AS place,
+                   old.__row IS NOT NULL AND new.__place IS NOT NULL AS same
+            FROM {old} AS old FULL JOIN {new} AS new
+            ON {same(columns, "old", "new")} AND old.__copy = new.__copy
+            """
+        )
+    unchanged = int(str(session.query(f"SELECT count(*) FROM {matches} WHERE same")[0][0]))
+    deleted = session.stage_deletes(
+        state.name, f"SELECT old_file AS __file, old_row AS __row FROM {matches} WHERE old_row IS NOT NULL AND NOT same"
+    )
+    differing = f" WHERE rowid IN (SELECT place FROM {matches} WHERE NOT same)" if unchanged else ""
+    added = session.stage_rows(schema, f"SELECT {names(columns)} FROM {rows}{differing}")
+    session.query(f"DROP TABLE {matches}")
+    change = TableChange(
+        table=schema.table, schema=schema, expected_head=state.head, added=added.files, deleted=deleted
+    )
+    return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.removed for item in deleted))
+
+
+def _match_by_key(
+    session: Session,
+    state: TableState,
+    schema: TableSchema,
+    rows: str,
+    columns: Schema,
+    part: Part,
+    *,
+    key: tuple[str, ...],
+    matches: str,
+) -> None:
+    """Match the table's rows of affected keys with new ones.
+
+    Reading costs: a row that differs in a column that is quickly read is known to differ, so all columns are read only
+    where rows agree in those.
+    """
+    matched = [column for column in columns if column.name in key]
+    compared = [column for column in columns if column.name not in key]
+    quick = sorted((c for c in compared if str(c.type) in _QUICK), key=lambda c: _QUICK.index(str(c.type)))[:_QUICKLY]
+    on, there = same(matched, "old", "new"), old_rows(session, state, schema)
+    place = "old.__file AS old_file, old.__row AS old_row, new.__place AS place"
+    both = "old.__row IS NOT NULL AND new.__place IS NOT NULL"
+    session.query(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {matches} AS SELECT {place}, {both} AND {same(quick, "old", "new")} AS same
+        FROM {part.of(there)} AS old FULL JOIN (SELECT *, rowid AS __place FROM {rows}) AS new ON {on}
+        """
+    )
+    if len(quick) == len(compared) or not session.query(f"SELECT count(*) FROM {matches} WHERE same")[0][0]:
+        return
+    agreeing = quote("agree " + str(schema.table))
+    session.query(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {agreeing} AS SELECT m.old_file, m.old_row, m.place
+        FROM {matches} AS m JOIN {there} AS old ON m.old_file = old.__file AND m.old_row = old.__row
+        JOIN {rows} AS new ON new.rowid = m.place
+        WHERE m.same AND {same(compared, "old", "new")}
+        """
+    )
+    session.query(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {matches} AS SELECT m.* REPLACE (a.place IS NOT NULL AS same)
+        FROM {matches} AS m LEFT JOIN {agreeing} AS a
+        ON m.old_file = a.old_file AND m.old_row = a.old_row AND m.place = a.place
+        """
+    )
+    session.query(f"DROP TABLE {agreeing}")
+
+
+_QUICK = ("timestamptz", "timestamp", "date", "boolean", "bigint", "integer")
+_QUICKLY = 2
+"""Which columns, and how many, are compared before all are read: those that tell most changes and cost little."""
 
 
 def quarantine(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from metalayer.build.checks import flagged
 from metalayer.build.ingest import hashed_columns
-from metalayer.build.kinds import Site, subject
+from metalayer.build.kinds import subject
 from metalayer.build.landing import names
+from metalayer.build.site import Site
 from metalayer.core.check import Action
 from metalayer.core.model import Model
 from metalayer.core.names import physical, quote

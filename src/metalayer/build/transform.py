@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 from metalayer.build.flow import flow_account
-from metalayer.build.kinds import Landed, Site, land, published_columns
+from metalayer.build.incremental import Part, Whole, changed_part, forget, told
+from metalayer.build.kinds import Landed, land, published_columns
 from metalayer.build.python import call
 from metalayer.build.ranges import interval_of, of_days
+from metalayer.build.site import Site
 from metalayer.core.errors import BuildError, did_you_mean
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.interval import Days
@@ -57,21 +59,46 @@ def transform(model: Model, site: Site) -> Built:
         BuildError: the rows cannot be made or must not be published.
     """
     reach(Failpoint.BUILD_BEFORE_STAGE)
-    select, definition = _query(model, site)
-    found = site.session.describe(select)
+    return _transformed(model, site, changed_part(model, site))
+
+
+def _transformed(model: Model, site: Site, part: Part | Whole) -> Built:
+    definition = ""  # where only a part is computed, what is recorded of the whole still holds
+    if isinstance(part, Part):
+        select, found = part.select, part.found
+    else:
+        select, definition = _query(model, site)
+        found = site.session.describe(select)
     columns = enforced(model, found)
-    fields = ", ".join(
-        quote(column.name)
-        if column.type == found[[item.name for item in found].index(column.name)].type
-        else f"CAST({quote(column.name)} AS {column.type}) AS {quote(column.name)}"
-        for column in columns
+    made = published_columns(model, columns)
+    if isinstance(part, Part) and not part.fits(columns, made):
+        forget(part, site.session)
+        return _transformed(model, site, Whole("its columns changed"))
+    landed = land(
+        model,
+        f"SELECT {_cast(found, columns)} FROM ({select})",
+        columns,
+        site,
+        part if isinstance(part, Part) else None,
     )
-    landed = land(model, f"SELECT {fields} FROM ({select})", columns, site)
+    if isinstance(part, Part):
+        forget(part, site.session)
+    landed = replace(landed, notes=(*landed.notes, *told(part)))
     staged = 0 if landed.account is None else landed.account.staged
     flow = None if landed.account is None or landed.is_partial else flow_account(model, site, staged)
     reach(Failpoint.BUILD_AFTER_JUDGE)
-    made = published_columns(model, columns)
     return Built(model, landed, lineage_of(model, site.relations.columns), definition, made, flow)
+
+
+def _cast(found: Schema, columns: Schema) -> str:
+    """Return the SELECT list of a query's columns with their declared types."""
+    types = {column.name: column.type for column in found}
+    return ", ".join(
+        quote(column.name)
+        if column.type == types[column.name]
+        else f"CAST({quote(column.name)} AS {column.type}) AS {quote(column.name)}"
+        for column in columns
+    )
 
 
 def _query(model: Model, site: Site) -> tuple[str, str]:

@@ -254,6 +254,11 @@ class Session:
             return known if isinstance(known, Unprovable) else net(known)
         return with_staged(known, None if isinstance(known, Unprovable) else self.files(table), shared.staged[table])
 
+    def before(self, changes: Changes) -> str:
+        """Return a FROM item with a table's rows as they were before its changes, in the columns that it has now."""
+        listed = self._shared.list_files(changes.table, changes.since)
+        return files.read_sql(replace(listed, schema=changes.schema))
+
     def overlay(self, change: TableChange) -> None:
         """Let `relation_sql` show a table as a staged change leaves it, in this session and its cursors."""
         shared = self._shared

@@ -26,7 +26,7 @@ from metalayer.orchestration.retry import surely
 from metalayer.orchestration.shop import Restatement
 
 if TYPE_CHECKING:
-    from metalayer.build.kinds import Site
+    from metalayer.build.site import Site
     from metalayer.metastore.facts import Connection
     from metalayer.metastore.postgres import Metastore
 

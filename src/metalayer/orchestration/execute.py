@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from metalayer.build.current import Keeping, keep, sources_read
+from metalayer.build.current import Keeping, is_behind, keep, sources_read
 from metalayer.build.current import meaning_of as current_meaning
 from metalayer.build.influence import sees_no_change
 from metalayer.build.ingest import Dock, ingest
-from metalayer.build.kinds import Site, written
+from metalayer.build.kinds import written
 from metalayer.build.landing import CheckBlockedError
+from metalayer.build.site import Site
 from metalayer.build.transform import Built, transform
 from metalayer.core.check import Outcome, Verdict
 from metalayer.core.errors import Location, MetaLayerError, MetastoreError, ShortageError
@@ -218,7 +219,11 @@ def _publish_once(
 
 @dataclass(slots=True)
 class _Publication:
-    """One try at a publication: what was staged so far, over one pinned snapshot. Not a value: it is worked on."""
+    """One try at a publication: what was staged so far, over one pinned snapshot. Not a value: it is worked on.
+
+    ``wanted`` are the sources whose current rows models read that are staged: they are brought along, in ``kept``, when
+    one of these is computed from all of them.
+    """
 
     shop: Shop
     state: LakeState
@@ -231,6 +236,7 @@ class _Publication:
     verdicts: dict[TableName, tuple[Verdict, ...]] = field(default_factory=dict)
     still: set[TableName] = field(default_factory=set)
     kept: dict[TableName, Keeping | None] = field(default_factory=dict)
+    wanted: set[TableName] = field(default_factory=set)
     _session: Session | None = None
     _site: Site | None = None
 
@@ -248,12 +254,33 @@ class _Publication:
             found = relations.kept
 
             def kept(model: Model) -> str | None:
+                if model.name in self.wanted and model.name not in self.kept:
+                    self.kept[model.name] = keep(model, self.site, self.shop.metastore.connection)
                 keeping = self.kept.get(model.name)
                 return found(model) if keeping is None else keeping.relation
 
             relations = replace(relations, kept=kept)
-            self._site = Site(self._session, self.state, relations, self.shop.context, scratch=self.shop.scratch)
+            self._site = Site(
+                self._session,
+                self.state,
+                relations,
+                self.shop.context,
+                scratch=self.shop.scratch,
+                past=self._past(),
+                superseded=lambda at: facts.superseded_of(self.shop.metastore.connection, at),
+            )
         return self._site
+
+    def _past(self) -> dict[TableName, facts.Published]:
+        """Return what tables were last made from, of those whose definition is the same and that are not made anew."""
+        project = self.shop.project
+        return {
+            table: last
+            for table, last in self.known.published.items()
+            if table not in self.anew
+            and table in project.models
+            and last.meaning == meaning_of(project, project.models[table])
+        }
 
     def stage(self, task: Task) -> TaskResult:
         """Stage one model, or say why not."""
@@ -276,7 +303,7 @@ class _Publication:
             return TaskResult(task, State.DONE, 0.0, notes=(why,))
         self.shop.context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
         try:
-            self._keep_current(model)
+            self.wanted |= sources_read(self.shop.project, model)
             built = transform(model, self._site_of(model))
         except MetaLayerError as error:
             if error.transient:
@@ -312,12 +339,13 @@ class _Publication:
             return self.site
         return replace(self.site, days=restate.days)
 
-    def _keep_current(self, model: Model) -> None:
-        """Bring along the kept rows of the sources whose current rows a model reads, each once."""
-        for source in sorted(sources_read(self.shop.project, model)):
-            if source not in self.kept:
-                declared = self.shop.project.models[source]
-                self.kept[source] = keep(declared, self.site, self.shop.metastore.connection)
+    def _keep_what_is_behind(self) -> None:
+        """Bring along the kept rows of sources whose current rows models read, where much came since."""
+        connection = self.shop.metastore.connection
+        for source in sorted(self.wanted - self.kept.keys()):
+            declared = self.shop.project.models[source]
+            if is_behind(declared, self.site, connection):
+                self.kept[source] = keep(declared, self.site, connection)
 
     def _kept_positions(
         self, model: Model, tables: Mapping[TableName, TableState], snapshot: int
@@ -373,6 +401,7 @@ class _Publication:
 
         shop, context = self.shop, self.shop.context
         reach(Failpoint.RUN_BEFORE_PUBLISH)
+        self._keep_what_is_behind()
         changes: list[TableChange] = [change for built in self.built.values() for change in built.landed.changes]
         changes += [
             keeping.change for keeping in self.kept.values() if keeping is not None and keeping.change is not None

@@ -51,7 +51,7 @@ def counting(query: Query) -> Counting | None:
     ):
         return None
     where = select.args.get("where")
-    if where is not None and where.find(exp.Query) is not None:
+    if where is not None and (where.find(exp.Query) is not None or _names_outputs(select, where)):
         return None
     group = select.args.get("group")
     grouped: str | None = None
@@ -67,6 +67,12 @@ def counting(query: Query) -> Counting | None:
         f"FROM {_from(select)}"
     )
     return Counting(found.driving, scope, grouped)
+
+
+def _names_outputs(select: exp.Select, where: exp.Expr) -> bool:
+    """Tell whether a condition may mean a name of the SELECT list: without that list it would not be found."""
+    names = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
+    return any(not column.table and column.name.lower() in names for column in where.find_all(exp.Column))
 
 
 def _from(select: exp.Select) -> str:
@@ -86,6 +92,8 @@ def _groups_by_expressions(select: exp.Select, group: object) -> bool:
     if not isinstance(group, exp.Group) or any(
         group.args.get(key) for key in ("all", "cube", "rollup", "grouping_sets", "totals")
     ):
+        return False
+    if any(isinstance(part, exp.Rollup | exp.Cube | exp.GroupingSets) for part in group.walk()):
         return False
     names = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
     return not any(

@@ -32,6 +32,7 @@ from metalayer.core.sql.blocks import (
     RefusedError,
     Role,
     Select,
+    Source,
     canonical_of,
     column_of,
     leaves,
@@ -85,6 +86,7 @@ class Maintenance:
         steps: SELECTs, each of a temporary table that later ones may read, in order.
         keys: the SELECT of the keys that may differ, each once.
         select: the SELECT of the query's rows for these keys.
+        reached: for tables that ``select`` reads only the affected rows of, their columns by the key's columns.
     """
 
     way: Way
@@ -94,6 +96,7 @@ class Maintenance:
     steps: tuple[str, ...] = ()
     keys: str = ""
     select: str = ""
+    reached: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
 
 
 _MARK = re.compile(r'"→(new|old|plus|minus):([^"]+)"')
@@ -115,18 +118,23 @@ def bind(text: str, item: Callable[[str, Image], str], name: Callable[[str], str
     return _MARK.sub(lambda found: item(found.group(2), Image(found.group(1))), text)
 
 
-def tables_of(text: str, inputs: Inputs) -> frozenset[str]:
-    """Return the tables of the lake that a query reads, through views and companions."""
-    found: set[str] = set()
-    waiting = [parse_statement(text).tree]
-    while waiting:
-        for node in waiting.pop().find_all(exp.Table):
-            name = f"{node.db}.{node.name}".lower()
-            if name in inputs.expand and name not in found:
-                waiting.append(parse_statement(inputs.expand[name]).tree)
-            elif name in inputs.columns:
-                found.add(name)
-    return frozenset(found)
+def natural_key(text: str, inputs: Inputs) -> tuple[str, ...]:
+    """Return the output columns that tell a query's units apart: what it groups by, or all where it is DISTINCT.
+
+    Empty where rows are made one by one, where a part of the unit is no output column, or where the query is refused.
+    """
+    try:
+        block = _reader(inputs).query(parse_statement(text).tree, {})
+    except (RefusedError, RecursionError):
+        return ()
+    if not isinstance(block, Select):
+        return ()
+    names = {canonical_of(block, item): name for name, item in block.items.items()}
+    if block.unit is None:
+        is_distinct = block.tree.args.get("distinct") is not None
+        return tuple(str(name) for name in block.columns) if is_distinct and None not in block.columns else ()
+    found = [names.get(canonical_of(block, part)) for part in block.unit]
+    return tuple(name for name in found if name is not None) if None not in found else ()
 
 
 def maintenance(text: str, key: Sequence[str], inputs: Inputs, changes: Mapping[str, Change]) -> Maintenance:
@@ -149,18 +157,10 @@ def maintenance(text: str, key: Sequence[str], inputs: Inputs, changes: Mapping[
 def _planned(text: str, key: tuple[str, ...], inputs: Inputs, changes: Mapping[str, Change]) -> Maintenance:
     if not key:
         raise RefusedError("it has no key by which rows could be replaced")
-    trees = {name: parse_statement(query).tree for name, query in inputs.expand.items()}
     tree = parse_statement(text).tree
-
-    def expand(name: str) -> exp.Expr | None:
-        found = trees.get(name)
-        if found is not None and (reason := unsteady(found, inputs.functions)):
-            raise RefusedError(f"{name}: {reason}")
-        return found
-
     if reason := unsteady(tree, inputs.functions):
         raise RefusedError(reason)
-    reader = Reader(inputs.columns.get, expand, inputs.functions)
+    reader = _reader(inputs)
     block = reader.query(tree, {})
     if isinstance(block, Leaf):
         raise RefusedError("it is not a SELECT")
@@ -182,7 +182,20 @@ def _planned(text: str, key: tuple[str, ...], inputs: Inputs, changes: Mapping[s
         tuple(planner.steps),
         keys,
         select,
+        _reached(block, [(name, name) for name in key]),
     )
+
+
+def _reader(inputs: Inputs) -> Reader:
+    trees = {name: parse_statement(query).tree for name, query in inputs.expand.items()}
+
+    def expand(name: str) -> exp.Expr | None:
+        found = trees.get(name)
+        if found is not None and (reason := unsteady(found, inputs.functions)):
+            raise RefusedError(f"{name}: {reason}")
+        return found
+
+    return Reader(inputs.columns.get, expand, inputs.functions)
 
 
 def _reaches(block: Block, columns: Sequence[str]) -> bool:
@@ -206,11 +219,70 @@ def _reaches(block: Block, columns: Sequence[str]) -> bool:
                     found.setdefault(place[0], []).append(place[1])
             for index, names in found.items():
                 source = block.sources[index]
-                if source.block is not None:
-                    own = dict(zip(map(str.lower, source.columns or ()), source.block.columns, strict=True))
-                    if _reaches(source.block, [str(own[name]) for name in names]):
-                        return True
+                if source.block is not None and _reaches(source.block, _own_columns(source, names)):
+                    return True
             return False
+
+
+def _tells_apart(block: Select, columns: Sequence[str]) -> bool:
+    """Tell whether columns are part of what tells a block's units apart."""
+    units = {canonical_of(block, part) for part in block.unit or ()}
+    items = [block.items.get(column.lower()) for column in columns]
+    return all(item is not None and canonical_of(block, item) in units for item in items)
+
+
+def _passes(block: Block, columns: Sequence[str]) -> bool:
+    """Tell whether the values of columns that may differ are known from units, without computing a row of them."""
+    match block:
+        case Leaf():
+            return False
+        case Compound():
+            return False
+        case Select() if block.unit is not None:
+            return _tells_apart(block, columns)
+        case Select():
+            items = [block.items.get(column.lower()) for column in columns]
+            places = [None if item is None else column_of(block, item) for item in items]
+            sources = {place[0] for place in places if place is not None}
+            if len(sources) != 1 or None in places or block.flips:
+                return False
+            source = block.sources[next(iter(sources))]
+            own = _own_columns(source, [place[1] for place in places if place is not None])
+            return source.role is Role.ROW and source.block is not None and _passes(source.block, own)
+
+
+def _own_columns(source: Source, columns: Sequence[str]) -> list[str]:
+    """Return the names that a source's block itself gives its columns."""
+    names = () if source.block is None else source.block.columns
+    own = dict(zip(map(str.lower, source.columns or ()), names, strict=True))
+    return [str(own[column.lower()]) for column in columns]
+
+
+def _reached(block: Block, columns: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
+    """Return, for each table that a limit comes down to, its columns by the column of the limit that they equal."""
+    match block:
+        case Leaf():
+            return {block.name: {name: column for column, name in columns}}
+        case Compound():
+            return {}
+        case Select():
+            found: dict[int, list[tuple[str, str]]] = {}
+            for column, name in columns:
+                item = block.items.get(column.lower())
+                place = None if item is None or not _in_unit(block, item) else column_of(block, item)
+                if place is not None and not block.flips and block.sources[place[0]].role is Role.ROW:
+                    found.setdefault(place[0], []).append((place[1], name))
+            reached: dict[str, dict[str, str]] = {}
+            for index, pairs in found.items():
+                source = block.sources[index]
+                if source.block is not None:
+                    own = _own_columns(source, [column for column, _ in pairs])
+                    reached |= _reached(source.block, list(zip(own, (name for _, name in pairs), strict=True)))
+            return reached
+
+
+def _in_unit(block: Select, item: exp.Expr) -> bool:
+    return block.unit is None or canonical_of(block, item) in {canonical_of(block, part) for part in block.unit}
 
 
 _Delta = tuple[str | None, str | None]
@@ -240,24 +312,41 @@ class _Planner:
                 raise RefusedError(f"the query does not yield {name}")
         names = ", ".join(map(quote, key))
         nothing = f"SELECT {names} FROM {self.images.of(block, Image.NEW)} WHERE false"
-        if isinstance(block, Select):
-            items = [block.items[name.lower()] for name in key]
-            if block.unit is None:
-                named = tuple(f"{text_of(item)} AS {quote(name)}" for item, name in zip(items, key, strict=True))
-                found = [*self.variants(block, Image.NEW, named), *self.variants(block, Image.OLD, named)]
-                return f"SELECT DISTINCT {names} FROM ({' UNION ALL '.join(found) or nothing})"
-            units = [canonical_of(block, part) for part in block.unit]
-            wanted = [canonical_of(block, item) for item in items]
-            if set(wanted) <= set(units):
-                rows = self.units_of(block)
-                taken = (
-                    f"{quote(f'u{units.index(want)}')} AS {quote(name)}" for want, name in zip(wanted, key, strict=True)
-                )
-                if rows is None:
-                    return nothing
-                return f"SELECT DISTINCT {', '.join(taken)} FROM {rows}"
-        parts = [f"SELECT {names} FROM {item}" for item in self.delta(block) if item is not None]
-        return f"SELECT DISTINCT {names} FROM ({' UNION ALL '.join(parts) or nothing})"
+        found = self.sought(block, tuple((name, name) for name in key))
+        return f"SELECT DISTINCT {names} FROM ({' UNION ALL '.join(found) or nothing})"
+
+    def sought(self, block: Block, pairs: tuple[tuple[str, str], ...]) -> list[str]:
+        """Return SELECTs of the values of columns, by the names given them, that rows which may differ have."""
+        if isinstance(block, Select) and block.unit is None:
+            return self._sought_of_rows(block, pairs)
+        if isinstance(block, Select) and _tells_apart(block, [column for column, _ in pairs]):
+            rows = self.units_of(block)
+            units = [canonical_of(block, part) for part in block.unit or ()]
+            wanted = [canonical_of(block, block.items[column.lower()]) for column, _ in pairs]
+            taken = (
+                f"{quote(f'u{units.index(want)}')} AS {quote(name)}"
+                for want, (_, name) in zip(wanted, pairs, strict=True)
+            )
+            return [] if rows is None else [f"SELECT {', '.join(taken)} FROM {rows}"]
+        fields = ", ".join(f"{quote(column)} AS {quote(name)}" for column, name in pairs)
+        return [f"SELECT {fields} FROM {item}" for item in self.delta(block) if item is not None]
+
+    def _sought_of_rows(self, block: Select, pairs: tuple[tuple[str, str], ...]) -> list[str]:
+        """Take the values from units of a source where it tells just them apart: its rows need not be computed then."""
+        items = [(block.items[column.lower()], name) for column, name in pairs]
+        places = [column_of(block, item) for item, _ in items]
+        found, passed = [], None
+        sources = {place[0] for place in places if place is not None}
+        if len(sources) == 1 and None not in places and not block.flips:
+            (only,) = sources
+            source = block.sources[only]
+            own = _own_columns(source, [place[1] for place in places if place is not None])
+            if source.role is Role.ROW and source.block is not None and _passes(source.block, own):
+                passed = only
+                found = self.sought(source.block, tuple(zip(own, (name for _, name in pairs), strict=True)))
+        named = tuple(f"{text_of(item)} AS {quote(name)}" for item, name in items)
+        found += self.variants(block, Image.NEW, named, passed)
+        return found + self.variants(block, Image.OLD, named, passed)
 
     def delta(self, block: Block) -> _Delta:
         """Return FROM items of the rows that a block has more often, and had more often; None where there are none."""
@@ -334,11 +423,16 @@ class _Planner:
 
     # One block's joined rows ----------------------------------------------------------------------------------------
 
-    def variants(self, block: Select, image: Image, items: tuple[str, ...] | None) -> list[str]:
-        """Return SELECTs of a block in one state, each with the rows that one changed source lets come or go."""
+    def variants(
+        self, block: Select, image: Image, items: tuple[str, ...] | None, passed: int | None = None
+    ) -> list[str]:
+        """Return SELECTs of a block in one state, each with the rows that one changed source lets come or go.
+
+        ``passed`` is a source that is left out.
+        """
         shapes: list[Shape] = []
         for index, source in enumerate(block.sources):
-            if source.block is None:
+            if source.block is None or index == passed:
                 continue
             plus, minus = self.delta(source.block)
             changed = [item for item in (plus, minus) if item is not None]

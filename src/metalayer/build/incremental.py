@@ -1,0 +1,534 @@
+"""What changed for a model since it was last published, and which part of its rows that touches.
+
+`changed_part` reads positions and change sets, lets the pure planner (`core.sql.incremental`) write the queries, and
+runs those that find the affected keys. Whatever is not provable makes it the whole: computing everything again is
+always right. Nothing is staged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from metalayer.build.landing import same
+from metalayer.build.site import Site
+from metalayer.core.check import Action, References, RowSql, TableSql, Unique
+from metalayer.core.errors import LakeError, MetaLayerError
+from metalayer.core.model import Ingest, Kind, Model, SqlQuery
+from metalayer.core.names import CURRENT, TableName, literal, physical, quote
+from metalayer.core.schema import Schema
+from metalayer.governance.relations import current
+
+if TYPE_CHECKING:
+    from metalayer.core.sql.images import Image
+    from metalayer.core.sql.incremental import Inputs, Maintenance
+    from metalayer.core.sql.steady import Functions
+    from metalayer.lake import Changes, Session, TableState
+
+LIVE = "__live"
+"""The name within a plan of a source's rows less those of superseded parts."""
+
+_MOST = 0.5
+"""From which share on computing everything again is as quick as finding out what to leave."""
+
+_MANY = 100_000
+"""Up to how many rows that share is not looked at: both ways are quick then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All rows are computed again, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The rows of some keys are computed again.
+
+    Attributes:
+        keys: a FROM item of the keys, each once; NULL is a key like any other.
+        columns: the columns of the keys, which the model's rows have too.
+        count: how many keys.
+        changed: how many rows of the inputs came or went.
+        select: the SELECT of the query's rows for these keys.
+        found: the columns that it yields.
+        stored: the columns of the table.
+        reason: why this is possible.
+        temporary: the tables that are to be dropped when it is done.
+    """
+
+    keys: str
+    columns: Schema
+    count: int
+    changed: int
+    select: str
+    found: Schema
+    stored: Schema
+    reason: str
+    temporary: tuple[str, ...] = field(default=(), repr=False)
+
+    def fits(self, columns: Schema, made: Schema) -> bool:
+        """Tell whether the table has the columns that are made now, and keys the type that the query gives them."""
+        types = {column.name: column.type for column in self.found}
+        key = {column.name for column in self.columns}
+        declared = all(types[column.name] == column.type for column in columns if column.name in key)
+        return declared and [(c.name, str(c.type)) for c in made] == [(c.name, str(c.type)) for c in self.stored]
+
+    def holds(self, row: str) -> str:
+        """Return the SQL condition that a row is of an affected key."""
+        return f"EXISTS (FROM {self.keys} AS affected WHERE {same(self.columns, row, 'affected')})"
+
+    def of(self, item: str) -> str:
+        """Return a FROM item of another's rows of affected keys."""
+        on = same(self.columns, "every", "affected")
+        return f"(SELECT every.* FROM {item} AS every SEMI JOIN {self.keys} AS affected ON {on})"
+
+    def less(self, item: str) -> str:
+        """Return a FROM item of another's rows of all other keys."""
+        on = same(self.columns, "every", "affected")
+        return f"(SELECT every.* FROM {item} AS every ANTI JOIN {self.keys} AS affected ON {on})"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How a model would be brought up to date now: the answer of ``plan --explain``.
+
+    ``changed`` are rows of its inputs that came or went, ``recomputed`` rows of its own that would be computed again;
+    None where that is not known before the run.
+    """
+
+    way: str
+    reason: str
+    changed: int | None = None
+    recomputed: int | None = None
+
+
+class _NotProvableError(Exception):
+    """The part cannot be told, for the reason given. Stays within this module."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """One table of the lake that a query reads, with what changed in it.
+
+    ``newly`` are the (part, batch) pairs that were superseded since, ``old`` and ``new`` all that are.
+    """
+
+    table: TableName
+    changes: Changes
+    rows: int
+    old: tuple[tuple[str, str], ...] = ()
+    new: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def newly(self) -> tuple[tuple[str, str], ...]:
+        return tuple(pair for pair in self.new if pair not in set(self.old))
+
+
+def changed_part(model: Model, site: Site) -> Part | Whole:
+    """Return which part of a model's rows is to be computed again."""
+    try:
+        return _part(model, site)
+    except _NotProvableError as error:
+        return Whole(str(error))
+    except LakeError as error:
+        if error.transient:
+            raise
+        return Whole(f"the affected keys could not be computed: {error.message}")
+
+
+def _part(model: Model, site: Site) -> Part:
+    stored = _require_known(model, site)
+    if not isinstance(model.query, SqlQuery):
+        raise _NotProvableError("a Python model may compute anything")
+    key, inputs, known = _key(model), _Named(model, site), _functions(site.session)
+    _require_faithful(inputs.texts, site.session)
+    key = key or _natural_key(model, inputs, known)
+    _require_checks_of_part(model, key)
+    plan = _planned(model.query.text, key, inputs, known)
+    rows = sum(item.rows for item in inputs.leaves.values())
+    if rows > _MANY and inputs.changed > _MOST * rows:
+        raise _NotProvableError(f"{inputs.changed} rows of its inputs changed, of {rows} that there are")
+    return _run(model, plan, key, stored.schema.public, inputs)
+
+
+def _require_known(model: Model, site: Site) -> TableState:
+    """Return the table, where it is what an earlier run made of the same query."""
+    last = site.past.get(model.name)
+    stored = site.state.tables.get(physical(model.name, site.context.environment))
+    if site.scratch or site.days is not None:
+        raise _NotProvableError("asked to be computed again")
+    if last is None or stored is None:
+        raise _NotProvableError("it was not built yet, or by another definition")
+    if stored.rows == 0:
+        raise _NotProvableError("the table has no rows")
+    return stored
+
+
+def _key(model: Model) -> tuple[str, ...]:
+    match model.kind:
+        case Kind.KEYED | Kind.SCD2:
+            return model.key
+        case Kind.FULL:
+            return model.key
+        case Kind.APPEND:
+            raise _NotProvableError("rows that are there stay, so all are compared")
+        case Kind.TIME_RANGE:
+            raise _NotProvableError("its intervals are compared")
+        case Kind.VIEW:
+            raise _NotProvableError("a view holds no rows")
+
+
+def _require_checks_of_part(model: Model, key: Sequence[str]) -> None:
+    """Refuse checks that set rows aside for what other keys' rows are."""
+    for check in model.checks:
+        match check.rule:
+            case Unique() if check.on_fail is Action.QUARANTINE and not set(key) <= set(check.columns):
+                raise _NotProvableError(f"the check {check.name} sets rows aside by comparing all of them")
+            case RowSql(expression) | TableSql(expression, _) if check.on_fail is Action.QUARANTINE:
+                if not _is_steady(expression):
+                    raise _NotProvableError(f"the check {check.name} may judge the same row otherwise each time")
+            case _:
+                pass
+
+
+def _is_steady(expression: str) -> bool:
+    from metalayer.core.sql.parse import parse_expression  # noqa: PLC0415 - an idle run parses no SQL
+    from metalayer.core.sql.steady import Functions, unsteady  # noqa: PLC0415
+
+    try:
+        return not unsteady(parse_expression(expression).tree, Functions(frozenset(), frozenset()))
+    except MetaLayerError:
+        return False
+
+
+# What the query reads ----------------------------------------------------------------------------------------------
+
+
+class _Named:
+    """The names of a query and what they stand for: tables of the lake with their changes, and texts that expand."""
+
+    def __init__(self, model: Model, site: Site) -> None:
+        self.site = site
+        self.leaves: dict[str, _Input] = {}
+        self.expand: dict[str, str] = {}
+        self.texts: list[str] = []
+        self.last = site.past[model.name]
+        if isinstance(model.query, SqlQuery):
+            self._read(model.query.text)
+
+    def _read(self, text: str) -> None:
+        from metalayer.core.sql import parse_query  # noqa: PLC0415 - an idle run parses no SQL
+
+        self.texts.append(text)
+        for name in parse_query(text).inputs:
+            if str(name) not in self.expand and str(name) not in self.leaves:
+                self._name(name)
+
+    def _name(self, name: TableName) -> None:
+        declared = self.site.relations.project.model(name)
+        if name == declared.name and declared.kind is Kind.VIEW:
+            if not isinstance(declared.query, SqlQuery):
+                raise _NotProvableError(f"{name} is a view that is not written in SQL")
+            self.expand[str(name)] = declared.query.text
+            self._read(declared.query.text)
+        elif name.name.endswith(CURRENT):
+            live = TableName(name.layer, name.owner.name + LIVE)
+            base = quote_name(live)
+            text = current(declared, base, ())
+            self.expand[str(name)] = f"SELECT * FROM {base}" if text == base else text
+            if isinstance(declared.query, Ingest):
+                self.leaves[str(live)] = self._input(name.owner, superseded=True)
+            else:
+                self.expand[str(live)] = f"SELECT * FROM {quote_name(name.owner)}"
+                self._name(name.owner)
+        else:
+            self.leaves[str(name)] = self._input(name, superseded=False)
+
+    def _input(self, table: TableName, *, superseded: bool) -> _Input:
+        """Return what changed in a table since the model was published."""
+        site = self.site
+        changes = changes_since(table, site, self.last.positions)
+        position = self.last.positions[table]
+        listed = site.state.tables.get(physical(table, site.context.environment))
+        rows = 0 if listed is None else listed.rows
+        if not superseded:
+            return _Input(table, changes, rows)
+        old = site.superseded(position.snapshot).get(table, ())
+        new = site.relations.superseded.get(table, ())
+        if set(old) - set(new):
+            raise _NotProvableError(f"parts of {table} that newer versions had replaced count again")
+        return _Input(table, changes, rows, old, new)
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(c.name for c in leaf.changes.schema.public) for name, leaf in self.leaves.items()}
+
+    @property
+    def changed(self) -> int:
+        """How many rows of the inputs came or went."""
+        return sum(leaf.changes.rows_before + leaf.changes.rows_after for leaf in self.leaves.values())
+
+    def item(self, name: str, image: Image) -> str:
+        """Return the FROM item of an image of a table."""
+        from metalayer.core.sql.images import Image  # noqa: PLC0415 - an idle run parses no SQL
+
+        leaf = self.leaves[name]
+        session, changes = self.site.session, leaf.changes
+        old, new = _not_in(leaf.old), _not_in(leaf.new)
+        match image:
+            case Image.NEW:
+                return _where(self.site.relations(leaf.table), new)
+            case Image.OLD:
+                return _where(session.before(changes), old)
+            case Image.PLUS:
+                return _where(changes.after or _none(changes), new)
+            case Image.MINUS:
+                gone = _where(changes.before or _none(changes), _not_in((*leaf.old, *leaf.newly)))
+                if not leaf.newly:
+                    return gone
+                replaced = _where(session.before(changes), _not_in(leaf.newly).replace("NOT IN", "IN"))
+                return f"(SELECT * FROM {gone} UNION ALL SELECT * FROM {replaced})"
+
+    def inputs(self, functions: Functions) -> Inputs:
+        from metalayer.core.sql.incremental import Inputs  # noqa: PLC0415 - an idle run parses no SQL
+
+        return Inputs(self.columns, functions, self.expand)
+
+
+def quote_name(name: TableName) -> str:
+    """Return a table's name as it stands in a query."""
+    return f"{name.layer}.{quote(name.name)}"
+
+
+def _not_in(pairs: Sequence[tuple[str, str]]) -> str:
+    values = ", ".join(f"({literal(part)}, {literal(batch)})" for part, batch in pairs)
+    return f"(_source, _batch_id) NOT IN (VALUES {values})" if pairs else ""
+
+
+def _where(item: str, condition: str) -> str:
+    return f"(SELECT * FROM {item} WHERE {condition})" if condition else item
+
+
+def _none(changes: Changes) -> str:
+    fields = ", ".join(f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in changes.schema.public)
+    return f"(SELECT {fields} WHERE false)"
+
+
+def changes_since(table: TableName, site: Site, positions: Mapping[TableName, object]) -> Changes:
+    """Return what changed in a table of the lake since a position.
+
+    Raises:
+        _NotProvableError: that cannot be told.
+    """
+    from metalayer.lake import Unprovable  # noqa: PLC0415 - the engine is imported for work
+    from metalayer.metastore.facts import InputPosition  # noqa: PLC0415
+
+    position = positions.get(table)
+    if not isinstance(position, InputPosition) or position.table_id is None:
+        raise _NotProvableError(f"it now reads {table}")
+    name = physical(table, site.context.environment)
+    stored = site.state.tables.get(name)
+    if stored is None or stored.table_id != position.table_id:
+        raise _NotProvableError(f"{table} is a new table")
+    changes = site.session.changes(name, since=position.snapshot)
+    if isinstance(changes, Unprovable):
+        raise _NotProvableError(f"what changed in {table} cannot be told: {changes.reason}")
+    if changes.columns:
+        raise _NotProvableError(f"{table} has other columns than before")
+    return changes
+
+
+_KNOWN: list[Functions] = []
+"""What the engine said of its functions: it is asked once, for it does not change while a process runs."""
+
+
+def _functions(session: Session) -> Functions:
+    from metalayer.core.sql.steady import Functions  # noqa: PLC0415 - an idle run parses no SQL
+
+    if not _KNOWN:
+        rows = session.query(
+            "SELECT DISTINCT function_name, function_type FROM duckdb_functions() WHERE stability = 'CONSISTENT'"
+        )
+        scalars = frozenset(str(name) for name, kind in rows if kind == "scalar")
+        _KNOWN.append(Functions(scalars, frozenset(str(name) for name, kind in rows if kind == "aggregate")))
+    return _KNOWN[0]
+
+
+def _require_faithful(texts: Sequence[str], session: Session) -> None:
+    """Refuse queries of which the engine, asked, reads something else when they are written again."""
+    from metalayer.core.sql.faithful import says_the_same, written_again  # noqa: PLC0415 - an idle run parses no SQL
+
+    for text in texts:
+        ((one, two),) = session.query(
+            "SELECT json_serialize_sql(CAST(? AS VARCHAR)), json_serialize_sql(CAST(? AS VARCHAR))",
+            [text, written_again(text)],
+        )
+        if not says_the_same(str(one), str(two)):
+            raise _NotProvableError("its SQL uses a form that is not taken apart")
+
+
+def _natural_key(model: Model, inputs: _Named, functions: Functions) -> tuple[str, ...]:
+    from metalayer.core.sql.incremental import natural_key  # noqa: PLC0415 - an idle run parses no SQL
+
+    assert isinstance(model.query, SqlQuery)  # noqa: S101 - asked before
+    found = natural_key(model.query.text, inputs.inputs(functions))
+    if not found:
+        raise _NotProvableError("it has no key by which rows could be replaced")
+    return found
+
+
+def _planned(text: str, key: tuple[str, ...], inputs: _Named, functions: Functions) -> Maintenance:
+    from metalayer.core.sql.incremental import Change, Way, maintenance  # noqa: PLC0415 - an idle run parses no SQL
+
+    changes = {
+        name: Change(leaf.changes.after is not None, leaf.changes.before is not None or bool(leaf.newly))
+        for name, leaf in inputs.leaves.items()
+        if not leaf.changes.is_empty or leaf.newly
+    }
+    plan = maintenance(text, key, inputs.inputs(functions), changes)
+    if plan.way is Way.FULL:
+        raise _NotProvableError(plan.reason)
+    return plan
+
+
+# Running ----------------------------------------------------------------------------------------------------------
+
+
+def _run(model: Model, plan: Maintenance, key: tuple[str, ...], columns: Schema, inputs: _Named) -> Part:
+    """Find the affected keys."""
+    from metalayer.core.sql.images import Image  # noqa: PLC0415 - an idle run parses no SQL
+    from metalayer.core.sql.incremental import bind  # noqa: PLC0415
+
+    site, made = inputs.site, list[str]()
+    session = site.session
+    texts = " ".join([*plan.steps, plan.keys])
+    small: dict[tuple[str, Image], str] = {}
+
+    def name(of: str) -> str:
+        return quote(f"{of} of {model.name}")
+
+    def item(leaf: str, image: Image) -> str:
+        return small.get((leaf, image)) or inputs.item(leaf, image)
+
+    def make(table: str, select: str) -> None:
+        session.query(f"CREATE OR REPLACE TEMP TABLE {table} AS {select}")
+        made.append(table)
+
+    for leaf in inputs.leaves:
+        for image in (Image.PLUS, Image.MINUS):
+            if texts.count(f'"→{image.value}:{leaf}"') > 1:
+                table = name(f"{image.value} {leaf}")
+                make(table, f"SELECT * FROM {inputs.item(leaf, image)}")
+                small[leaf, image] = table
+    for number, step in enumerate(plan.steps):
+        make(name(f"step {number}"), bind(step, item, name))
+    have = {column.name.lower(): column for column in columns}
+    if not have.keys() >= {column.lower() for column in key}:
+        raise _NotProvableError("its columns changed")
+    of_key = tuple(have[column.lower()] for column in key)
+    keys = name("keys")
+    parts = [f"SELECT {_fields(of_key)} FROM ({bind(plan.keys, item, name)})", *_of_parents(model, of_key, site)]
+    distinct = parts[0] if len(parts) == 1 else f"SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})"
+    make(keys, distinct)
+    count = int(str(session.query(f"SELECT count(*) FROM {keys}")[0][0]))
+    before = site.state.tables[physical(model.name, site.context.environment)]
+    if before.rows > _MANY and count > _MOST * before.rows:
+        for table in made:
+            session.query(f"DROP TABLE {table}")
+        raise _NotProvableError(f"{count} keys are affected, of {before.rows} rows that there are")
+    small |= _newest(plan, inputs, keys, make, name)
+    select = bind(plan.select, item, name)
+    found = session.describe(select)
+    return Part(keys, of_key, count, inputs.changed, select, found, columns, plan.reason, tuple(made))
+
+
+def _newest(
+    plan: Maintenance,
+    inputs: _Named,
+    keys: str,
+    make: Callable[[str, str], None],
+    name: Callable[[str], str],
+) -> dict[tuple[str, Image], str]:
+    """Return a smaller image of a source's rows where the newest row of each key is wanted, and most came just now.
+
+    A row that came and is later than all that were there decides its key alone. Only for the other affected keys the
+    rows that were there are looked at.
+    """
+    from metalayer.core.sql.images import Image  # noqa: PLC0415 - an idle run parses no SQL
+
+    moved = [leaf for leaf, item in inputs.leaves.items() if not item.changes.is_empty or item.newly]
+    if len(moved) != 1 or not moved[0].endswith(LIVE):
+        return {}
+    (leaf,) = moved
+    item, reached = inputs.leaves[leaf], plan.reached.get(leaf, {})
+    model = inputs.site.relations.project.model(item.table)
+    whole = plan.select.count(f'"→new:{leaf}"') == 1 and {column.lower() for column in model.key} <= set(reached)
+    if not whole or not model.key or not item.changes.insert_only or item.newly or not isinstance(model.query, Ingest):
+        return {}
+    first = quote((*model.order_by, *(("_changed_at",) if model.query.captures else ()), "_ingested_at")[0])
+    plus, old = inputs.item(leaf, Image.PLUS), inputs.item(leaf, Image.OLD)
+    own = {quote(column): quote(reached[column.lower()]) for column in model.key}
+    listed = ", ".join(own)
+    decided, open_ = name("decided"), name("undecided")
+    latest = f"SELECT max({first}) FROM {old}"
+    make(decided, f"SELECT {listed} FROM {plus} GROUP BY {listed} HAVING max({first}) > ({latest})")
+    equal = " AND ".join(f"k.{mine} IS NOT DISTINCT FROM d.{column}" for column, mine in own.items())
+    taken = ", ".join(f"k.{mine}" for mine in own.values())
+    make(
+        open_,
+        f"SELECT DISTINCT {taken} FROM {keys} AS k ANTI JOIN {decided} AS d ON {equal}",
+    )
+    if inputs.site.session.query(f"SELECT count(*) FROM {open_}")[0][0] == 0:
+        return {(leaf, Image.NEW): plus}
+    at = " AND ".join(f"o.{column} IS NOT DISTINCT FROM u.{mine}" for column, mine in own.items())
+    rest = f"SELECT o.* FROM {old} AS o SEMI JOIN {open_} AS u ON {at}"
+    return {(leaf, Image.NEW): f"(SELECT * FROM {plus} UNION ALL {rest})"}
+
+
+def _fields(columns: Schema) -> str:
+    return ", ".join(quote(column.name) for column in columns)
+
+
+def _of_parents(model: Model, key: Schema, site: Site) -> Iterator[str]:
+    """Yield SELECTs of the keys of rows that lost the parent that they name, or that wait for one that came."""
+    last = site.past[model.name]
+    for check in model.checks:
+        if not isinstance(check.rule, References):
+            continue
+        parent = check.rule.table
+        declared = site.relations.project.models.get(parent)
+        if parent == model.name or declared is None or declared.kind is Kind.VIEW:
+            raise _NotProvableError(f"the check {check.name} names a table whose changes are not followed")
+        changes = changes_since(parent, site, last.positions)
+        named = ", ".join(map(quote, check.rule.columns))
+        own = ", ".join(map(quote, check.columns))
+        for rows, table in ((changes.before, model.name), (changes.after, model.name.quarantine)):
+            stored = site.state.tables.get(physical(table, site.context.environment))
+            if rows is None or stored is None:
+                continue
+            have = {column.name for column in stored.schema.public}
+            if not have.issuperset([*(column.name for column in key), *check.columns]):
+                raise _NotProvableError(f"the check {check.name} judges columns that the table does not keep")
+            yield (
+                f"SELECT {_fields(key)} FROM {site.session.relation_sql(stored.name)} "
+                f"WHERE ({own}) IN (SELECT ({named}) FROM {rows})"
+                if len(check.columns) > 1
+                else f"SELECT {_fields(key)} FROM {site.session.relation_sql(stored.name)} "
+                f"WHERE {own} IN (SELECT {named} FROM {rows})"
+            )
+
+
+def told(part: Part | Whole) -> tuple[str, ...]:
+    """Return what a run notes of how much it computed."""
+    if isinstance(part, Part):
+        return (f"{part.count} affected keys computed again",)
+    return ()
+
+
+def forget(part: Part, session: Session) -> None:
+    """Drop what finding a part made."""
+    for table in part.temporary:
+        session.query(f"DROP TABLE IF EXISTS {table}")
