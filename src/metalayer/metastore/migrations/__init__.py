@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 import psycopg
 
@@ -42,7 +43,16 @@ class Migration:
 
 def shipped() -> tuple[Migration, ...]:
     """Return the migrations of this version, in order."""
-    files = [(found, item) for item in resources.files(__name__).iterdir() if (found := _FILE.fullmatch(item.name))]
+    return read(resources.files(__name__))
+
+
+def read(directory: Traversable) -> tuple[Migration, ...]:
+    """Return the migrations of a directory, in order.
+
+    Raises:
+        MetastoreError: a number is missing or there twice.
+    """
+    files = [(found, item) for item in directory.iterdir() if (found := _FILE.fullmatch(item.name))]
     return ordered(Migration(int(name[1]), name[2], item.read_text(encoding="utf-8")) for name, item in files)
 
 
