@@ -13,7 +13,7 @@ from typing import Any
 
 from metalayer.core.errors import MetaLayerError
 from metalayer.core.model import Kind
-from metalayer.core.names import Layer, TableName, quote, quote_path
+from metalayer.core.names import KEPT, Layer, TableName, quote, quote_path
 from metalayer.lake import LakeState, Session
 from metalayer.workspace import Workspace
 
@@ -127,7 +127,8 @@ _FACTS: Mapping[str, str] = {
           AND c.commit_extra_info::jsonb ->> 'batch' IS DISTINCT FROM b.batch_id""",
     "a snapshot loaded a batch that was not recorded": """
         SELECT c.snapshot_id, c.commit_extra_info FROM lake.ducklake_snapshot_changes c
-        WHERE c.commit_extra_info::jsonb ? 'batch' AND NOT EXISTS (SELECT FROM metalayer.batch b
+        WHERE c.commit_extra_info::jsonb ? 'batch' AND c.commit_message LIKE 'load %'
+          AND NOT EXISTS (SELECT FROM metalayer.batch b
             WHERE b.batch_id = c.commit_extra_info::jsonb ->> 'batch' AND b.snapshot_id = c.snapshot_id)""",
     "a snapshot of a publication has no facts": """
         SELECT c.snapshot_id, c.commit_extra_info FROM lake.ducklake_snapshot_changes c
@@ -181,10 +182,10 @@ def _batches(workspace: Workspace, state: LakeState, session: Session) -> Iterat
     connection = workspace.metastore.connection
     for name in (table for table, model in workspace.project.models.items() if model.is_source):
         batches = {
-            batch: (loaded, quarantined, rejected)
-            for batch, loaded, quarantined, rejected in connection.execute(
-                "SELECT batch_id, rows_loaded, rows_quarantined, rows_rejected FROM metalayer.batch "
-                "WHERE table_name = %s",
+            batch: (0, 0, 0) if retracted else (loaded, quarantined, rejected)
+            for batch, loaded, quarantined, rejected, retracted in connection.execute(
+                "SELECT batch_id, rows_loaded, rows_quarantined, rows_rejected, retracted_by IS NOT NULL "
+                "FROM metalayer.batch WHERE table_name = %s",
                 [str(name)],
             )
         }
@@ -315,6 +316,8 @@ def contents(workspace: Workspace) -> dict[str, Counter[str]]:
     found = {}
     with workspace.lake.session(state.snapshot, reader="files") as session:
         for table, known in state.tables.items():
+            if table.name.endswith(KEPT):
+                continue  # what may be kept, and need not
             names = ", ".join(quote(c.name) for c in known.schema.public if c.name not in _NOT_STATE)
             found[str(table)] = _rows(session, f"SELECT {names} FROM {session.relation_sql(table)}")
     for table, model in workspace.project.models.items():

@@ -175,7 +175,7 @@ def outage(ground: Ground, warm: Warm, seed: int, seconds: int) -> Tally:
             world.write(place)
         warm(Job(str(twin), quiet))
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(warm, Job(str(root), None, fault=f"{point}=stop"))
+            running = pool.submit(warm, Job(str(root), None, fault=f"{point}=stop:1"))
             pid = warm.stopped(running)
             frozen = [_postmaster(root), *_backends(root)]
             _signal(frozen, signal.SIGSTOP)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -20,7 +21,7 @@ from threading import Lock, local
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[1])]
 
-from faults import crowds, kills, losses, shortages  # noqa: E402 - found by the line above
+from faults import crowds, kills, losses, shortages, undo  # noqa: E402 - found by the line above
 from faults.ground import Ground, Tally  # noqa: E402 - as above
 from faults.warm import Warm  # noqa: E402 - as above
 
@@ -57,6 +58,8 @@ PARTS = {
         Part("cli", _cli, (1, 4), (3, 10), (20, 20)),
         Part("births", kills.births, (1, 2), (2, 4), (20, 10)),
         Part("maintenance", kills.maintenance, (1, 4), (2, 8), (20, 25)),
+        Part("retracts", undo.retracts, (1, 4), (1, 6), (20, 25)),
+        Part("backups", undo.backups, (1, 3), (1, 4), (20, 15)),
         Part("answers", losses.answers, (1, 8), (2, 15), (20, 50)),
         Part("servers", losses.servers, (1, 6), (2, 10), (20, 25)),
         Part("outage", losses.outage, (1, 1), (1, 2), (4, 60)),
@@ -95,8 +98,8 @@ def main() -> None:
         part, seed, trials = work[0]
         work = [(part, seed + number, given.trials or trials) for number in range(given.lives or 1)]
     begun, total = time.monotonic(), Tally()
-    with Ground.prepared() as ground, ThreadPoolExecutor(given.workers) as pool:
-        for one in pool.map(_Worker(ground, begun + 60 * given.minutes), work):
+    with Ground.prepared() as ground, ExitStack() as stack, ThreadPoolExecutor(given.workers) as pool:
+        for one in pool.map(_Worker(ground, begun + 60 * given.minutes, stack), work):
             total += one
     for what, count in total.tried.items():
         sys.stdout.write(f"{count:>7}  {what}\n")
@@ -108,8 +111,8 @@ def main() -> None:
 class _Worker:
     """Leads lives one after the other, each thread with a warm process of its own."""
 
-    def __init__(self, ground: Ground, until: float) -> None:
-        self._ground, self._until, self._lock, self._own = ground, until, Lock(), local()
+    def __init__(self, ground: Ground, until: float, stack: ExitStack) -> None:
+        self._ground, self._until, self._stack, self._lock, self._own = ground, until, stack, Lock(), local()
         self._killed = 0
 
     def __call__(self, work: tuple[Part, int, int]) -> Tally:
@@ -117,7 +120,7 @@ class _Worker:
         if time.monotonic() > self._until:
             return Tally()
         if not hasattr(self._own, "warm"):
-            self._own.warm = Warm()
+            self._own.warm = self._stack.enter_context(Warm())
         one = part.life(self._ground, self._own.warm, seed, trials)
         with self._lock:
             self._killed += one.kills

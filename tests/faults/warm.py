@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import resource
 import select
 import signal
@@ -46,6 +47,8 @@ class Job:
         variables: of the child's environment.
         open_files: how many files it may have open at once.
         arguments: of the command line.
+        keep: whether current rows are kept as tables, however few there are.
+        backups: a directory for them.
     """
 
     root: str
@@ -61,6 +64,8 @@ class Job:
     variables: dict[str, str] = field(default_factory=dict)
     open_files: int | None = None
     arguments: list[str] = field(default_factory=list)
+    keep: bool = False
+    backups: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,9 +134,10 @@ class Warm:
 # --- the process itself --------------------------------------------------------------------------------------------
 
 
-def work(job: Job) -> dict[str, Any]:
+def work(job: Job) -> dict[str, Any]:  # noqa: C901, PLR0912 - a branch for each verb
     """Do a job in this process and return what there is to say."""
     from faults import invariants, readers, world
+    from metalayer.build import current
     from metalayer.core.names import TableName
     from metalayer.interfaces.cli.fault import install_fault
     from metalayer.workspace import Workspace
@@ -143,6 +149,8 @@ def work(job: Job) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (job.open_files, job.open_files))
     if job.fault is not None:
         install_fault(job.fault)
+    if job.keep:
+        (current.keep.__kwdefaults__ or {})["least_rows"] = 1
     environ = {} if job.database is None else {"METALAYER__DATABASE": job.database}
     with Workspace.open(job.root, environ=environ) as workspace:
         match job.verb:
@@ -163,10 +171,38 @@ def work(job: Job) -> dict[str, Any]:
                 if result is None:
                     return {"violations": found}
                 return {"state": result.state.value, "error": _failures(result), "violations": found}
+            case "retract" | "reload":
+                return _undo(workspace, job)
+            case "backup":
+                workspace.back_up(job.backups)
+                return {"state": "done"}
+            case "restore":
+                workspace.restore(job.backups, over=True)
+                return {"state": "done", "violations": [str(item) for item in workspace.verify().damaged]}
             case "poll" | "outside":
                 return readers.poll(workspace, job.seconds, outside=job.verb == "outside")
             case _:
                 return {"contents": invariants.contents(workspace)}
+
+
+def _undo(workspace: Any, job: Job) -> dict[str, Any]:
+    """Retract the batch that the seed and the step choose, or let it be loaded again; what was done is done."""
+    from metalayer.core.errors import UsageError
+
+    rows = workspace.metastore.connection.execute(
+        "SELECT batch_id FROM metalayer.batch WHERE table_name = 'bronze.orders' AND rows_loaded > 0 "
+        "ORDER BY snapshot_id"
+    ).fetchall()
+    held = workspace.metastore.connection.execute(
+        "SELECT batch_id FROM metalayer.batch WHERE retracted_by IS NOT NULL ORDER BY retracted_snapshot DESC LIMIT 1"
+    ).fetchall()
+    chosen = held[0][0] if job.verb == "reload" else random.Random(f"undo {job.seed} {job.step}").choice(rows)[0]
+    try:
+        getattr(workspace, job.verb)(chosen)
+    except UsageError as error:
+        if not any(words in error.message for words in ("already", "is not retracted", "is held back any more")):
+            raise
+    return {"state": "done"}
 
 
 def command(job: Job) -> dict[str, Any]:
