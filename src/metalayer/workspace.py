@@ -713,14 +713,13 @@ class Workspace:
             _now(),
         )
         declared = terms(self.project)
-        found = catalog.entries(self.project, graph, self._tags(columns), declared, known)
-        if as_user is not None:
-            parts = {
-                name: catalog.Part(frozenset(item.column.name.lower() for item in sight.columns), bool(sight.filters))
-                for name, sight in self.access(self.reader(as_user)).visible().items()
-            }
-            found = catalog.seen(found, parts)
-        return Catalog(found, declared, graph)
+        found = Catalog(catalog.entries(self.project, graph, self._tags(columns), declared, known), declared, graph)
+        if as_user is None:
+            return found
+        from metalayer.catalog.limits import seen, seen_graph, seen_terms  # noqa: PLC0415 - the owner's catalog is whole
+
+        sights = self.access(self.reader(as_user)).visible()
+        return Catalog(seen(found.entries, sights), seen_terms(declared, sights), seen_graph(graph, sights))
 
     def catalog_pages(self, catalog: Catalog) -> dict[str, str]:
         """Return the catalog as pages of HTML that need no network, by file name."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metalayer.catalog.entries import Entry, Known, Part, Standing, entries, entry_json, last_verdicts, seen
+from metalayer.catalog.entries import Entry, Known, Standing, entries, last_verdicts
 from metalayer.catalog.glossary import holders, terms
 from metalayer.catalog.search import search
 from metalayer.catalog.site import Look, pages
@@ -114,20 +114,6 @@ def test_the_state_is_the_worst_of_all(graph: Graph, age: int, outcomes: list[st
 
 def test_how_late_is_said(graph: Graph) -> None:
     assert made(graph, age=timedelta(hours=3))[1].late == timedelta(hours=2)
-
-
-def test_a_person_is_told_of_what_he_may_read_and_of_nothing_else(graph: Graph) -> None:
-    whole = made(graph, outcomes=["warned"])
-    (customers,) = seen(whole, {T("silver.customers"): Part(frozenset({"address", "one"}), is_filtered=False)})
-    assert [column.name for column in customers.columns] == ["address", "one"]
-    assert dict(customers.columns[0].tags) == {"pii": P("silver.customers.address")}
-    assert (customers.reads, customers.verdicts, customers.quarantined) == ((), (), 0)
-    assert customers.standing == whole[1].standing
-    (filtered,) = seen(whole, {T("silver.customers"): Part(frozenset({"one"}), is_filtered=True)})
-    assert filtered.standing is not None
-    assert (filtered.standing.rows, filtered.standing.bytes) == (None, None)
-    assert entry_json(filtered)["rows"] is None
-    assert seen(whole, {}) == ()
 
 
 def test_a_term_goes_along_with_copies_only(graph: Graph) -> None:

@@ -6,7 +6,7 @@ Pure: what is declared and what is known of the lake go in, entries come out. No
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -149,43 +149,6 @@ def entries(project: Project, graph: Graph, tags: Tags, terms: Iterable[Term], k
             tuple(read_by.get(name, ())),
         )
         for name, model in project.models.items()
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a reader sees of a table: the names of columns in small letters, and whether some rows are hidden."""
-
-    columns: frozenset[str]
-    is_filtered: bool
-
-
-def seen(whole: Iterable[Entry], parts: Mapping[TableName, Part]) -> tuple[Entry, ...]:
-    """Return the entries as a reader may see them.
-
-    Other tables are not named, not even as what is read; of a table whose rows are partly hidden nothing is counted.
-    """
-    return tuple(_seen(entry, parts[entry.table], parts) for entry in whole if entry.table in parts)
-
-
-def _seen(entry: Entry, part: Part, parts: Mapping[TableName, Part]) -> Entry:
-    def origins(column: ColumnEntry) -> Origins:
-        own = Point(entry.table, column.name)
-        return {tag: point if point.table in parts else own for tag, point in column.tags.items()}
-
-    columns = tuple(
-        replace(column, tags=origins(column)) for column in entry.columns if column.name.lower() in part.columns
-    )
-    hidden = part.is_filtered or len(columns) < len(entry.columns)
-    standing = entry.standing
-    return replace(
-        entry,
-        columns=columns,
-        standing=replace(standing, rows=None, bytes=None) if standing is not None and part.is_filtered else standing,
-        verdicts=() if hidden else entry.verdicts,
-        quarantined=0 if hidden else entry.quarantined,
-        reads=tuple(table for table in entry.reads if table in parts),
-        read_by=tuple(table for table in entry.read_by if table in parts),
     )
 
 
