@@ -22,7 +22,7 @@ from metalayer.core.interval import Days, Estimate
 from metalayer.core.model import Ingest, Model
 from metalayer.core.names import Layer, TableName, literal, physical, quote
 from metalayer.core.project import Project
-from metalayer.core.run import Plan, RunResult, State
+from metalayer.core.run import Explained, Plan, RunResult, State
 from metalayer.core.schema import Schema
 from metalayer.core.source import Pending
 from metalayer.governance.access import OWNER, Access, Reader, secure
@@ -457,6 +457,29 @@ class Workspace:
         """Return what a run would do now, and why."""
         chosen = select(self.project, selection)
         return decide(self.project, self._known(self.lake.state(), self.pending(chosen)), chosen, refresh=refresh)
+
+    def explain(self, selection: str | None = None, *, refresh: bool = False) -> tuple[Plan, tuple[Explained, ...]]:
+        """Return what a run would do now, and for each task how and why so; keys are looked for, nothing is changed."""
+        from metalayer.build.site import Site  # noqa: PLC0415 - the engine is imported when there is work
+        from metalayer.orchestration.explain import explain, unchanged_definitions  # noqa: PLC0415
+
+        chosen = select(self.project, selection)
+        state = self.lake.state()
+        known = self._known(state, self.pending(chosen))
+        todo = decide(self.project, known, chosen, refresh=refresh)
+        if todo.is_empty:
+            return todo, ()
+        past = {} if refresh else unchanged_definitions(self.project, known)
+        with self.lake.session(state.snapshot) as session:
+            site = Site(
+                session,
+                state,
+                self._relations(state, session),
+                self._shop([]).context,
+                past=past,
+                superseded=lambda at: facts.superseded_of(self.metastore.connection, at),
+            )
+            return todo, explain(todo, self.project, site)
 
     def run(
         self, selection: str | None = None, *, refresh: bool = False, command: str = "run", report: bool = True

@@ -10,9 +10,10 @@ import duckdb
 import pytest
 
 from metalayer.core.names import quote
+from metalayer.core.run import Way
 from metalayer.core.sql import parse_query
 from metalayer.core.sql.images import Image
-from metalayer.core.sql.incremental import Change, Inputs, Maintenance, Way, bind, maintenance
+from metalayer.core.sql.incremental import Change, Inputs, Maintenance, bind, maintenance
 from metalayer.core.sql.steady import Functions
 from shapes import SHAPES, TABLES, VALUES, Shape
 

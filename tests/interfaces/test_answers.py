@@ -37,11 +37,15 @@ def test_plan(ran: Metalayer, project: Metalayer) -> None:
         ("silver.orders", "create"),
         ("gold.daily", "create"),
     ]
+    explained = held("plan", project("plan", "--explain", "-o", "json").json)
+    assert [task["explained"]["way"] for task in explained["tasks"]] == ["load", "full", "full"]
+    assert "not built yet" in project("plan", "--explain").out
     nothing = held("plan", ran("plan", "-o", "json").json)
     assert nothing["tasks"] == []
     assert {item["table"] for item in nothing["unchanged"]} == {"bronze.orders", "silver.orders", "gold.daily"}
     assert ran("plan").out.startswith("nothing to do\n")
     assert len(held("plan", ran("plan", "-s", "silver.orders+", "--full-refresh", "-o", "json").json)["tasks"]) == 2
+    assert held("plan", ran("plan", "--explain", "-o", "json").json)["tasks"] == []
 
 
 def test_run(project: Metalayer) -> None:

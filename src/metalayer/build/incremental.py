@@ -17,12 +17,13 @@ from metalayer.core.check import Action, References, RowSql, TableSql, Unique
 from metalayer.core.errors import LakeError, MetaLayerError
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
 from metalayer.core.names import CURRENT, TableName, literal, physical, quote
+from metalayer.core.run import Explained, Way
 from metalayer.core.schema import Schema
 from metalayer.governance.relations import current
 
 if TYPE_CHECKING:
     from metalayer.core.sql.images import Image
-    from metalayer.core.sql.incremental import Inputs, Maintenance
+    from metalayer.core.sql.incremental import Change, Inputs, Maintenance
     from metalayer.core.sql.steady import Functions
     from metalayer.lake import Changes, Session, TableState
 
@@ -91,20 +92,6 @@ class Part:
         return f"(SELECT every.* FROM {item} AS every ANTI JOIN {self.keys} AS affected ON {on})"
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """How a model would be brought up to date now: the answer of ``plan --explain``.
-
-    ``changed`` are rows of its inputs that came or went, ``recomputed`` rows of its own that would be computed again;
-    None where that is not known before the run.
-    """
-
-    way: str
-    reason: str
-    changed: int | None = None
-    recomputed: int | None = None
-
-
 class _NotProvableError(Exception):
     """The part cannot be told, for the reason given. Stays within this module."""
 
@@ -139,7 +126,34 @@ def changed_part(model: Model, site: Site) -> Part | Whole:
         return Whole(f"the affected keys could not be computed: {error.message}")
 
 
-def _part(model: Model, site: Site) -> Part:
+def explained(model: Model, site: Site, *, waits: bool) -> Explained:
+    """Return how a model would be brought up to date now. Keys are looked for, but nothing is staged.
+
+    ``waits`` says that some of its inputs have still to be loaded or built: then any of their rows may change.
+    """
+    stored = site.state.tables.get(physical(model.name, site.context.environment))
+    rows = None if stored is None else stored.rows
+    if model.kind is Kind.VIEW:
+        return Explained(model.name, Way.VIEW, "a view holds no rows")
+    changed: int | None = None
+    try:
+        if not waits and model.name in site.past and isinstance(model.query, SqlQuery):
+            changed = _Named(model, site).changed
+        if waits:
+            _, key, _, _ = _thought(model, site, _any_change)
+            words = f"rows of the {', '.join(key)} that changed rows touch are computed again"
+            return Explained(model.name, Way.KEYS, words, rows=rows)
+        part = _part(model, site)
+    except _NotProvableError as error:
+        return Explained(model.name, Way.FULL, str(error), changed, rows=rows)
+    forget(part, site.session)
+    return Explained(model.name, Way.KEYS, part.reason, part.changed, part.count, rows)
+
+
+def _thought(
+    model: Model, site: Site, changes: Callable[[_Named], Mapping[str, Change]]
+) -> tuple[Maintenance, tuple[str, ...], _Named, TableState]:
+    """Return the plan for a model, its key, its inputs and its table, before a row is read."""
     stored = _require_known(model, site)
     if not isinstance(model.query, SqlQuery):
         raise _NotProvableError("a Python model may compute anything")
@@ -147,7 +161,11 @@ def _part(model: Model, site: Site) -> Part:
     _require_faithful(inputs.texts, site.session)
     key = key or _natural_key(model, inputs, known)
     _require_checks_of_part(model, key)
-    plan = _planned(model.query.text, key, inputs, known)
+    return _planned(model.query.text, key, inputs, known, changes(inputs)), key, inputs, stored
+
+
+def _part(model: Model, site: Site) -> Part:
+    plan, key, inputs, stored = _thought(model, site, _what_changed)
     rows = sum(item.rows for item in inputs.leaves.values())
     if rows > _MANY and inputs.changed > _MOST * rows:
         raise _NotProvableError(f"{inputs.changed} rows of its inputs changed, of {rows} that there are")
@@ -380,14 +398,27 @@ def _natural_key(model: Model, inputs: _Named, functions: Functions) -> tuple[st
     return found
 
 
-def _planned(text: str, key: tuple[str, ...], inputs: _Named, functions: Functions) -> Maintenance:
-    from metalayer.core.sql.incremental import Change, Way, maintenance  # noqa: PLC0415 - an idle run parses no SQL
+def _what_changed(inputs: _Named) -> dict[str, Change]:
+    from metalayer.core.sql.incremental import Change  # noqa: PLC0415 - an idle run parses no SQL
 
-    changes = {
+    return {
         name: Change(leaf.changes.after is not None, leaf.changes.before is not None or bool(leaf.newly))
         for name, leaf in inputs.leaves.items()
         if not leaf.changes.is_empty or leaf.newly
     }
+
+
+def _any_change(inputs: _Named) -> dict[str, Change]:
+    from metalayer.core.sql.incremental import Change  # noqa: PLC0415 - an idle run parses no SQL
+
+    return {name: Change() for name in inputs.leaves}
+
+
+def _planned(
+    text: str, key: tuple[str, ...], inputs: _Named, functions: Functions, changes: Mapping[str, Change]
+) -> Maintenance:
+    from metalayer.core.sql.incremental import maintenance  # noqa: PLC0415 - an idle run parses no SQL
+
     plan = maintenance(text, key, inputs.inputs(functions), changes)
     if plan.way is Way.FULL:
         raise _NotProvableError(plan.reason)

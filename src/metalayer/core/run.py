@@ -28,6 +28,34 @@ class Strategy(StrEnum):
     VIEW = "view"
 
 
+class Way(StrEnum):
+    """How a table is brought up to date when its inputs changed."""
+
+    LOAD = "load"
+    KEYS = "affected keys"
+    FULL = "full"
+    VIEW = "view"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a task would be done now.
+
+    Attributes:
+        reason: what makes this way possible, or why no cheaper one is.
+        changed: rows of its inputs that came or went since it was last built; None where not all of them are known yet.
+        affected: keys whose rows would be computed again; None where they are not known, or where all are.
+        rows: the rows that its table holds now.
+    """
+
+    table: TableName
+    way: Way
+    reason: str
+    changed: int | None = None
+    affected: int | None = None
+    rows: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One table to bring up to date, how, and why."""

@@ -29,6 +29,7 @@ from metalayer.core.model import Kind, Model
 from metalayer.core.names import CURRENT, TableName, physical
 from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
 from metalayer.metastore import facts, publications
+from metalayer.orchestration.explain import unchanged_definitions
 from metalayer.orchestration.plan import Known, meaning_of, plan, reads
 from metalayer.orchestration.retry import pauses, surely
 from metalayer.orchestration.shop import Executed, Shop
@@ -273,14 +274,8 @@ class _Publication:
 
     def _past(self) -> dict[TableName, facts.Published]:
         """Return what tables were last made from, of those whose definition is the same and that are not made anew."""
-        project = self.shop.project
-        return {
-            table: last
-            for table, last in self.known.published.items()
-            if table not in self.anew
-            and table in project.models
-            and last.meaning == meaning_of(project, project.models[table])
-        }
+        known = unchanged_definitions(self.shop.project, self.known)
+        return {table: last for table, last in known.items() if table not in self.anew}
 
     def stage(self, task: Task) -> TaskResult:
         """Stage one model, or say why not."""

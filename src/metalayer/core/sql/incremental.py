@@ -17,11 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from sqlglot import exp
 
 from metalayer.core.names import quote
+from metalayer.core.run import Way
 from metalayer.core.sql.blocks import (
     Block,
     Compound,
@@ -42,13 +42,6 @@ from metalayer.core.sql.blocks import (
 from metalayer.core.sql.images import Among, Image, Images, Shape, Within
 from metalayer.core.sql.parse import parse_statement
 from metalayer.core.sql.steady import Functions, unsteady
-
-
-class Way(StrEnum):
-    """How a table is brought up to date."""
-
-    KEYS = "affected keys"
-    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)

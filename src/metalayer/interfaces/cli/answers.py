@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from metalayer.core.check import Outcome, Verdict
 from metalayer.core.errors import Problem
 from metalayer.core.model import Ingest, Model
-from metalayer.core.run import Account, IngestAccount, LandingAccount, Plan, RunResult, TaskResult
+from metalayer.core.run import Account, Explained, IngestAccount, LandingAccount, Plan, RunResult, TaskResult
 
 if TYPE_CHECKING:
     from metalayer.workspace import BatchRow, RunRow, SnapshotInfo
@@ -93,8 +93,19 @@ def unchanged_answer(plan: Plan) -> list[Answer]:
     return [{"table": str(table), "reason": reason} for table, reason in plan.unchanged.items()]
 
 
-def plan_answer(plan: Plan, environment: str) -> Answer:
-    """Return a plan."""
+def _way_answer(found: Explained) -> Answer:
+    return {
+        "way": found.way,
+        "reason": found.reason,
+        "rows_changed": found.changed,
+        "keys_affected": found.affected,
+        "rows": found.rows,
+    }
+
+
+def plan_answer(plan: Plan, environment: str, explained: Sequence[Explained] | None = None) -> Answer:
+    """Return a plan; with how each task would be done where that was asked."""
+    ways = {} if explained is None else {found.table: _way_answer(found) for found in explained}
     return {
         "environment": environment,
         "tasks": [
@@ -104,6 +115,7 @@ def plan_answer(plan: Plan, environment: str) -> Answer:
                 "strategy": task.strategy,
                 "reason": task.reason,
                 "after": [str(name) for name in task.after],
+                "explained": ways.get(task.table),
             }
             for task in plan.tasks
         ],

@@ -15,7 +15,7 @@ from metalayer.core.model import Kind
 from metalayer.core.names import Layer
 from metalayer.core.people import PersonKind, Scope
 from metalayer.core.policy import Concern
-from metalayer.core.run import State, Strategy, TaskKind
+from metalayer.core.run import State, Strategy, TaskKind, Way
 
 Shape = Mapping[str, object]
 
@@ -325,6 +325,16 @@ SHAPES: Mapping[str, Shape] = {
                 strategy=_one_of(Strategy),
                 reason=_text(),
                 after=_list(_TABLE, "tables of this plan that come first"),
+                explained=_maybe(
+                    _object(
+                        "how it would be done, with --explain; else null",
+                        way=_one_of(Way),
+                        reason=_text("what makes this way possible, or why no cheaper one is"),
+                        rows_changed=_maybe(_count("rows of its inputs that came or went; null where not known yet")),
+                        keys_affected=_maybe(_count("keys computed again; null where not known yet, or all")),
+                        rows=_maybe(_count("rows of the table now")),
+                    )
+                ),
             )
         ),
         unchanged=_UNCHANGED,
