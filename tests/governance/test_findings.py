@@ -38,6 +38,10 @@ SOUND = Policies(
 
 
 def found(policies: Policies, *people: Person, groups: tuple[str, ...] = ("analysts",)) -> list[AccessFinding]:
+    return [item for item in every(policies, *people, groups=groups) if item.concern is not Concern.UNFILTERED]
+
+
+def every(policies: Policies, *people: Person, groups: tuple[str, ...] = ("analysts",)) -> list[AccessFinding]:
     held = columns(id="bigint", email="varchar | pii", region="varchar")
     models = (
         source("bronze.people", held),
@@ -55,6 +59,14 @@ def one(policies: Policies, *people: Person, groups: tuple[str, ...] = ("analyst
 
 def test_a_sound_house() -> None:
     assert found(SOUND) == []
+
+
+def test_a_table_made_from_rows_that_are_filtered_is_told_of() -> None:
+    (remark,) = every(SOUND)
+    assert (remark.concern, remark.remark) == (Concern.UNFILTERED, True)
+    assert remark.message.startswith("silver.counts is made from silver.people, whose rows 'region' limits")
+    limited = RowFilter("all", TableMatch(layers=(Layer.SILVER,)), "true", location=HERE)
+    assert every(replace(SOUND, rows=(limited,))) == []
 
 
 def test_personal_data_that_nobody_masks() -> None:

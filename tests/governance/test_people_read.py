@@ -241,6 +241,15 @@ def test_a_layers_grant_never_covers_what_waits(engine: duckdb.DuckDBPyConnectio
     assert rows(engine, named, text) == [(1, None, ["x"])]
 
 
+def test_lines_that_were_rejected_are_closed_where_rows_are_filtered() -> None:
+    """They hold rows of everybody, and nothing tells whose: `having` looks at the table that they belong to."""
+    grant = Grant(tables("bronze.customers", "bronze.customers__rejects"))
+    rule = RowFilter("r", TableMatch(), "country IN user_attributes('country')", having=("country",))
+    assert house(Policies(roles=(role("analyst", grant),))).secure("FROM bronze.customers__rejects", ANA)
+    with pytest.raises(AccessError, match="cannot be applied"):
+        house(Policies(roles=(role("analyst", grant),), rows=(rule,))).secure("FROM bronze.customers__rejects", ANA)
+
+
 def test_columns_that_nobody_declared_carry_every_tag_of_their_table(engine: duckdb.DuckDBPyConnection) -> None:
     policies = Policies(
         roles=(role("analyst", Grant(TableMatch(layers=(Layer.BRONZE,)))),), masks=(mask(MaskKind.NULL),)

@@ -39,6 +39,7 @@ class Concern(StrEnum):
     """What can be wrong between policies, tables and people."""
 
     UNPROTECTED = "unprotected"
+    UNFILTERED = "unfiltered"
     REACHES_NOTHING = "reaches_nothing"
     CANNOT_APPLY = "cannot_apply"
     UNKNOWN_PEOPLE = "unknown_people"
@@ -302,6 +303,7 @@ def decide(
     table: TableName,
     table_tags: Iterable[str],
     columns: Sequence[Tagged],
+    owned: Iterable[str] = (),
 ) -> Sight:
     """Return what a reader sees of a table, a companion or a view.
 
@@ -311,6 +313,8 @@ def decide(
         table: what is read.
         table_tags: the tags of the table's declaration.
         columns: the table's columns, in order.
+        owned: the columns of the table that a companion belongs to: a filter of those rows is one of these, too, even
+            where it cannot be applied.
     """
     roles = [role for role in policies.roles_of(reader) if Scope.READ in role.may & reader.scopes]
     held = {role.name for role in roles}
@@ -333,7 +337,7 @@ def decide(
             strictest = min(counting, key=lambda mask: _ORDER.index(mask.show), default=None)
             waived = tuple(mask for mask in about if mask not in counting)
             seen.append(Seen(column, strictest, giving, waived))
-    names = {column.name.lower() for column in columns}
+    names = {*(column.name.lower() for column in columns), *(name.lower() for name in owned)}
     filters = tuple(
         rule
         for rule in policies.rows

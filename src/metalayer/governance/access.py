@@ -70,7 +70,8 @@ class Access:
         tagged = self.tags.tagged(table, columns or ())
         if self.reader.is_owner:
             return Sight(table, tuple(map(Seen, tagged)))
-        found = decide(self.policies, self.reader, table, model.tags, tagged)
+        owned = (column.name for column in (self.columns(table.owner) or () if table != table.owner else ()))
+        found = decide(self.policies, self.reader, table, model.tags, tagged, owned)
         if found.grants and columns is None:
             raise _unusable(table)
         return found

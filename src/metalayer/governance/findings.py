@@ -12,7 +12,7 @@ from metalayer.core.errors import AccessError, Location, did_you_mean
 from metalayer.core.lineage import Point
 from metalayer.core.names import QUARANTINE, REJECTS, TableName
 from metalayer.core.people import EVERYONE, Person
-from metalayer.core.policy import Concern, Mask, MaskKind, Policies, Tagged
+from metalayer.core.policy import Concern, Mask, MaskKind, Policies, RowFilter, Tagged
 from metalayer.governance.access import Access
 from metalayer.governance.masks import condition, expression, is_number, is_time
 
@@ -58,6 +58,7 @@ def findings(access: Access, people: Iterable[Person], groups: Iterable[str]) ->
         *_strangers(policies, persons, frozenset(groups)),
         *_without_role(policies, persons),
         *_without_attribute(access, tables, persons),
+        *_unfiltered(policies, tables, access),
         *_not_built(policies),
     )
 
@@ -111,8 +112,7 @@ def _closed(policies: Policies, tables: tuple[_Table, ...]) -> Iterator[AccessFi
         needed = set(condition(rule.sql).columns)
         for table in tables:
             names = {column.name.lower() for column in table.columns}
-            applies = rule.tables.covers(table.name, table.tags) and names.issuperset(rule.having)
-            if applies and names and (missing := needed - names):
+            if names and _filters(rule, table) and (missing := needed - names):
                 yield AccessFinding(
                     Concern.CANNOT_APPLY,
                     f"The row filter '{rule.name}' asks for {_listed(sorted(missing))}, which {table.name} does not "
@@ -166,11 +166,7 @@ def _reach_nothing(policies: Policies, tables: tuple[_Table, ...]) -> Iterator[A
         if not any(_is_about(mask, table, column) for table in tables for column in table.columns):
             yield _nothing(f"The mask '{mask.name}' is about no column.", mask.location)
     for rule in policies.rows:
-        if not any(
-            rule.tables.covers(table.name, table.tags)
-            and {column.name.lower() for column in table.columns}.issuperset(rule.having)
-            for table in tables
-        ):
+        if not any(_filters(rule, table) for table in tables):
             yield _nothing(f"The row filter '{rule.name}' is about no table.", rule.location)
 
 
@@ -247,6 +243,32 @@ def _without_attribute(access: Access, tables: tuple[_Table, ...], people: Itera
                 f"Set it: metalayer access users set {person.name} {attribute}=…",
                 location,
             )
+
+
+def _unfiltered(policies: Policies, tables: tuple[_Table, ...], access: Access) -> Iterator[AccessFinding]:
+    """Find tables that are made from rows which a filter hides, are read by somebody, and have no filter themselves."""
+    held = [role for role in policies.roles if role.groups or role.users]
+    above: dict[TableName, tuple[tuple[TableName, RowFilter], ...]] = {}
+    for table in tables:
+        own = tuple((table.name, rule) for rule in policies.rows if _filters(rule, table))
+        inputs = {name.owner for name in access.project.models[table.name].inputs}
+        above[table.name] = own or tuple(dict.fromkeys(item for name in inputs for item in above.get(name, ())))
+        readers = [role.name for role in held if any(g.tables.matches(table.name, table.tags) for g in role.read)]
+        if readers and not own and above[table.name]:
+            source, rule = above[table.name][0]
+            yield AccessFinding(
+                Concern.UNFILTERED,
+                f"{table.name} is made from {source}, whose rows '{rule.name}' limits, and has no row filter: "
+                f"{_listed(readers)} may see in it what comes from all rows.",
+                "Keep it where that is meant, as of totals; else give it a row filter, or take it out of the grant.",
+                rule.location,
+                remark=True,
+            )
+
+
+def _filters(rule: RowFilter, table: _Table) -> bool:
+    names = {column.name.lower() for column in table.columns}
+    return rule.tables.covers(table.name, table.tags) and names.issuperset(rule.having)
 
 
 def _not_built(policies: Policies) -> Iterator[AccessFinding]:
