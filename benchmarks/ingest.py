@@ -1,21 +1,29 @@
-"""Files into bronze against a bare COPY of the same rows with the same provenance: CPU seconds of the whole process.
+"""Files into bronze against a bare COPY of the same rows with the same provenance: CPU seconds of the process tree.
 
-    python benchmarks/ingest.py [--rows 2000000] [--runs 5] [--files 1] [--formats csv,jsonl,parquet] [--threads 1]
+    python benchmarks/ingest.py [--rows 1000000] [--runs 5] [--files 1] [--formats csv,jsonl,parquet] [--threads 1]
 
-The limit reads the files with their types given, numbers the rows, and writes one Parquet file. The candidate does what
-a load does on the sources' side: it finds the files, hashes them, reads their headers, and runs the SQL of its batches
-(casts that are tested, what does not fit kept, lines that are no records set apart), with the counts that the account
-needs. Each run is a process of its own, in turn; the table shows medians and the median of the paired ratios. The aim
-is 1.10.
+- `limit` reads the files with their types given, numbers the rows, and writes one Parquet file.
+- `read` is what a load does on the sources' side: it finds the files, hashes them, reads their headers, and runs the
+  SQL of its batches (values that are not plainly well are kept, lines that are no records set apart) with the counts
+  that the account needs, into a file that is written like the limit's.
+- `run` is `metalayer run` of a fresh project that declares the files: the interpreter, the embedded PostgreSQL with its
+  first start, the staging as the lake writes it, statistics, fsync, commit, account and report. `run, 1 row` is the
+  same of a file of one row: what a first run costs whatever is loaded.
 
-One thread is the default for both: rows are numbered in the order of the file, so a file is read by one thread, and the
-engine's main thread would turn in circles beside it.
+Each run is a process of its own, the three in turn; the table shows medians, and the medians of the ratios of what ran
+in the same turn. The aim is 1.10. `MB` is the size of the files written: the lake writes zstd of level 1, the limit the
+engine's own level.
+
+One thread is the default for the first two: rows are numbered in the order of the file, so one thread reads a file,
+and the engine's main thread would turn in circles beside it. A run decides by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,7 +32,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
+
+PR_SET_CHILD_SUBREAPER = 36
+PROGRAM = Path(sys.executable).parent / "metalayer"
 
 COLUMNS = {
     "order_id": "bigint",
@@ -84,6 +97,8 @@ def generate(directory: Path, rows: int, files: int, formats: list[str]) -> None
             query = NEST.format(rows=flat) if format_ == "jsonl" else flat
             options = {"csv": "HEADER", "jsonl": "FORMAT json", "parquet": OUT[1:-1]}[format_]
             connection.execute(f"COPY ({query}) TO '{directory}/{format_}/{number}.{format_}' ({options})")
+            if number == 0:
+                connection.execute(f"COPY ({query} LIMIT 1) TO '{directory}/one.{format_}' ({options})")
 
 
 def limit(directory: Path, format_: str, threads: int) -> None:
@@ -135,12 +150,35 @@ def candidate(directory: Path, format_: str, threads: int) -> None:
             engine.query(statement)
 
 
+def project(directory: Path, format_: str, files: Path) -> Path:
+    """Make a fresh project that declares the files."""
+    root = Path(tempfile.mkdtemp(dir=directory))
+    named = "\n".join(f"  {name}: {type_}" for name, type_ in columns(format_).items())
+    subprocess.run([PROGRAM, "init", root / "p"], capture_output=True, check=True)
+    declared = f"type: {format_}\npath: {files}\ncolumns:\n{named}\n"
+    (root / "p" / "bronze" / "rows.yml").write_text(declared, "utf-8")
+    return root / "p"
+
+
+def whole(root: Path) -> None:
+    """Run the project in a child, and wait until the last process of its tree has ended."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # so that the database's time is counted here
+    done = subprocess.run([PROGRAM, "-C", root, "run", "-o", "json"], stdout=subprocess.DEVNULL, check=False)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    if done.returncode:
+        raise SystemExit("the run failed")
+
+
 def columns(format_: str) -> dict[str, str]:
     return NESTED if format_ == "jsonl" else COLUMNS
 
 
-def timed(arguments: list[str]) -> float:
-    """Run this file in a process of its own and return its CPU seconds."""
+def timed(*arguments: str) -> float:
+    """Run this file in a process of its own and return the CPU seconds of its tree."""
     child = subprocess.Popen([sys.executable, __file__, *arguments])
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -149,9 +187,25 @@ def timed(arguments: list[str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def megabytes(*paths: Path) -> float:
+    return sum(path.stat().st_size for path in paths) / 1e6
+
+
+def turn(directory: Path, format_: str, threads: int) -> dict[str, float]:
+    """Run each once and return their CPU seconds, and the sizes of what was written."""
+    common = ["--formats", format_, "--threads", str(threads), "--child"]
+    found = {what: timed(*common, what, str(directory)) for what in ("limit", "read")}
+    for what, files in (("run", directory / format_ / "*"), ("least", directory / f"one.{format_}")):
+        root = project(directory, format_, files)
+        found[what] = timed(*common, "run", str(root))
+        found[f"{what} MB"] = megabytes(*(root / ".metalayer").rglob("*.parquet"))
+        shutil.rmtree(root.parent)
+    return {**found, "limit MB": megabytes(directory / "limit.parquet")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--formats", default="csv,jsonl,parquet")
@@ -160,25 +214,45 @@ def main() -> None:
     given = parser.parse_args()
     formats = given.formats.split(",")
     if given.child:
-        what, directory = given.child
-        {"limit": limit, "candidate": candidate}[what](Path(directory), formats[0], given.threads)
+        what, place = given.child[0], Path(given.child[1])
+        if what == "run":
+            whole(place)
+        else:
+            {"limit": limit, "read": candidate}[what](place, formats[0], given.threads)
         return
+    import duckdb
+
+    import metalayer
+
+    load = ", ".join(f"{item:.1f}" for item in os.getloadavg())
+    print(
+        f"metalayer {metalayer.__version__}, duckdb {duckdb.__version__}, Python {sys.version.split()[0]}, "
+        f"{os.cpu_count()} cores, load {load}"
+    )
+    print(f"{given.rows:,} rows in {given.files} files, {given.runs} runs, {given.threads} threads; CPU s, medians")
+    print(
+        f"{'':8} {'MB in':>6} {'limit':>7} {'read':>7} {'run':>7} {'run, 1 row':>10} | "
+        f"{'read/limit':>10} {'run/limit':>9} {'less 1 row':>10} | {'MB limit':>8} {'MB run':>7}"
+    )
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         generate(directory, given.rows, given.files, formats)
-        print(f"{given.rows} rows in {given.files} files, {given.runs} runs, {given.threads} threads")
-        print(f"{'format':8} {'MB':>6} {'limit s':>8} {'load s':>8} {'ratio':>6}  (CPU, medians)")
         for format_ in formats:
-            size = sum(file.stat().st_size for file in (directory / format_).iterdir()) / 1e6
-            pairs = []
-            for _ in range(given.runs):
-                common = ["--formats", format_, "--threads", str(given.threads), "--child"]
-                pairs.append(tuple(timed([*common, what, str(directory)]) for what in ("limit", "candidate")))
-            limits, loads = zip(*pairs, strict=True)
-            ratio = statistics.median(load / bare for bare, load in pairs)
+            turns = [turn(directory, format_, given.threads) for _ in range(given.runs)]
+
+            def middle(what: Callable[[dict[str, float]], float], turns: list[dict[str, float]] = turns) -> float:
+                return statistics.median(map(what, turns))
+
             print(
-                f"{format_:8} {size:6.0f} {statistics.median(limits):8.2f} {statistics.median(loads):8.2f} {ratio:6.2f}"
+                f"{format_:8} {megabytes(*(directory / format_).iterdir()):6.0f} "
+                f"{middle(lambda t: t['limit']):7.2f} {middle(lambda t: t['read']):7.2f} "
+                f"{middle(lambda t: t['run']):7.2f} {middle(lambda t: t['least']):10.2f} | "
+                f"{middle(lambda t: t['read'] / t['limit']):10.2f} {middle(lambda t: t['run'] / t['limit']):9.2f} "
+                f"{middle(lambda t: (t['run'] - t['least']) / t['limit']):10.2f} | "
+                f"{middle(lambda t: t['limit MB']):8.1f} {middle(lambda t: t['run MB']):7.1f}",
+                flush=True,
             )
+        print(f"load {', '.join(f'{item:.1f}' for item in os.getloadavg())} at the end")
 
 
 if __name__ == "__main__":
