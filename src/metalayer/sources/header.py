@@ -6,6 +6,7 @@ Only a file's beginning is read, never its rows.
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,14 +119,20 @@ def _refuse_garbled(values: list[str], dialect: TextDialect) -> None:
         )
 
 
-def records(text: str, dialect: TextDialect, delimiter: str) -> Iterator[tuple[list[str], bool]]:
-    """Yield each record of a text as its values, and whether its end was seen."""
+def records(
+    text: str, dialect: TextDialect, delimiter: str, *, limit: int | None = None
+) -> Iterator[tuple[list[str], bool]]:
+    """Yield each record of a text, or the first ``limit``, as its values, and whether its end was seen."""
     place, end = 0, len(text)
-    while place < end:
+    stop = re.compile(f"[\r\n]|{re.escape(delimiter)}")
+    inside = re.compile(f"[{re.escape(dialect.quote + dialect.escape)}]") if dialect.quote else None
+    number = 0
+    while place < end and number != limit:
+        number += 1
         values: list[str] = []
         closed = False
         while True:
-            value, place = _value(text, place, dialect, delimiter)
+            value, place = _value(text, place, dialect, stop, inside)
             values.append(value)
             if text.startswith(delimiter, place):
                 place += len(delimiter)
@@ -137,14 +144,17 @@ def records(text: str, dialect: TextDialect, delimiter: str) -> Iterator[tuple[l
         yield values, closed
 
 
-def _value(text: str, place: int, dialect: TextDialect, delimiter: str) -> tuple[str, int]:
+def _value(
+    text: str, place: int, dialect: TextDialect, stop: re.Pattern[str], inside: re.Pattern[str] | None
+) -> tuple[str, int]:
     """Return the value that begins at a place, and the place behind it."""
     found: list[str] = []
-    if dialect.quote and text.startswith(dialect.quote, place):
+    if inside is not None and text.startswith(dialect.quote, place):
         place += 1
-        while place < len(text):
-            pair = text[place : place + 2]
-            if pair == dialect.escape + dialect.quote:
+        while (sign := inside.search(text, place)) is not None:
+            found.append(text[place : sign.start()])
+            place = sign.start()
+            if text[place : place + 2] == dialect.escape + dialect.quote:
                 found.append(dialect.quote)
                 place += 2
             elif text[place] == dialect.quote:
@@ -153,7 +163,9 @@ def _value(text: str, place: int, dialect: TextDialect, delimiter: str) -> tuple
             else:
                 found.append(text[place])
                 place += 1
-    while place < len(text) and text[place] not in "\r\n" and not text.startswith(delimiter, place):
-        found.append(text[place])
-        place += 1
-    return "".join(found), place
+        else:
+            found.append(text[place:])
+            place = len(text)
+    ending = stop.search(text, place)
+    behind = ending.start() if ending is not None else len(text)
+    return "".join(found) + text[place:behind], behind
