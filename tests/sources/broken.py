@@ -1,29 +1,20 @@
-"""Broken CSV files with known truth: slices of real tables, written with one or two of the faults that files have.
+"""Broken CSV files with known truth: slices of real tables, written with one of the faults that files have.
 
-    python tests/sources/broken.py [--files 3000] [--seed 1] [--show 20] [--kind footer]
-
-reads that many in the way `source add` and `run` do, and tells how many came out right, by kind of fault. Everything
-follows from the seed.
+`benchmarks/broken.py` reads thousands of them in the way `source add` and `run` do. Everything follows from the seed.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import io
 import random
-import sys
 import tarfile
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from metalayer.core.errors import MetaLayerError
 from metalayer.sources.files import CSV, TSV
@@ -559,46 +550,3 @@ def alike(value: object, text: str, rescued: object) -> bool:
         except ValueError:
             continue
     return False
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--show", type=int, default=0, help="how many that are wrong are shown")
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
-    parser.add_argument("--kind", default="", help="only kinds that begin like this are shown")
-    given = parser.parse_args()
-    engine = DuckEngine()
-    kinds: dict[str, Counter[str]] = {}
-    shown = 0
-    with tempfile.TemporaryDirectory() as name:
-        for file in generated(given.files, given.seed, given.data):
-            outcome = read(file, Path(name), engine)
-            count = kinds.setdefault(file.kind, Counter())
-            count["files"] += 1
-            count["right"] += outcome.is_right
-            count["single"] += outcome.is_single
-            count["crash"] += bool(outcome.crash)
-            count["unbalanced"] += not outcome.loaded.balances
-            if not outcome.is_right and shown < given.show and file.kind.startswith(given.kind):
-                shown += 1
-                print(
-                    f"--- {file.kind}: {outcome.crash or outcome.error} {outcome.loaded.aside} right {outcome.right} of "
-                    f"{len(file.table.rows)}, wrong {outcome.wrong}, rejects {len(outcome.loaded.rejects)}"
-                )
-                print(file.content[:500])
-                print([f"{column.name} {column.type}" for column in outcome.loaded.columns])
-                print([list(row.values()) for row in outcome.loaded.rows[:2]])
-    total: Counter[str] = Counter()
-    for kind, count in sorted(kinds.items()):
-        total += count
-        print(
-            f"{kind:45} {count['right']:5} of {count['files']:5}",
-            *(f"{n} {count[n]}" for n in ("single", "crash", "unbalanced") if count[n]),
-        )
-    print(f"{'all':45} {total['right']:5} of {total['files']:5} = {total['right'] / total['files']:.1%}", dict(total))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Tables with the faults that files have: sniffed once, then read; `tests/sources/broken.py` reads thousands."""
+"""Tables with the faults that files have: sniffed once, then read; `benchmarks/broken.py` reads thousands."""
 
 from __future__ import annotations
 
