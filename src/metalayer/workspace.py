@@ -947,8 +947,12 @@ class Workspace:
         facts.record_events(connection, [Event(EventKind.MAINTENANCE_FINISHED, _now(), words)])
         return report
 
-    def back_up(self, place: str | os.PathLike[str], told: Callable[[str], None] = unheard) -> BackupReport:
+    def back_up(
+        self, place: str | os.PathLike[str], *, keep: int | None = None, told: Callable[[str], None] = unheard
+    ) -> BackupReport:
         """Back up the environment into a directory of backups, while runs go on; only new files are copied.
+
+        Where ``keep`` is given, all but the newest so many backups of the directory are removed afterwards.
 
         Raises:
             UsageError: the directory holds something else, or another backup is being written there.
@@ -957,7 +961,7 @@ class Workspace:
         from metalayer.observability.backup import About, back_up  # noqa: PLC0415 - for backups only
 
         about = About(self.project.name, self.settings.name, _version())
-        report = back_up(self.lake, self.metastore, Path(place).absolute(), about, _now(), told)
+        report = back_up(self.lake, self.metastore, Path(place).absolute(), about, _now(), told, keep=keep)
         words = (
             f"{report.backup.id} in {report.backup.place}: {report.copied} of {len(report.backup.files)} files copied"
         )

@@ -17,7 +17,7 @@ from metalayer.core.failpoints import Failpoint
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
 from metalayer.core.run import IngestAccount, State
-from metalayer.lake import custody
+from metalayer.lake import CompactionRule, custody
 from metalayer.workspace import examine_backup, list_backups
 
 __all__ = ["bench"]
@@ -156,6 +156,31 @@ def test_a_second_backup_copies_only_what_is_new(lived: Bench, twin: Bench, tmp_
     assert hashes(twin) == hashes(lived, first.backup.snapshot)
 
 
+def test_old_backups_go_with_the_files_that_only_they_need(lived: Bench, twin: Bench, tmp_path: Path) -> None:
+    first = lived.back_up(tmp_path / "kept")
+    rule = CompactionRule(min_files=2)
+    now = datetime.now(UTC)
+    lived.lake.maintain(keep=timedelta(0), grace=timedelta(days=9), now=now + timedelta(hours=1), compaction=rule)
+
+    def prune() -> None:  # what is being read stays
+        assert lived.back_up(tmp_path / "kept", keep=1).removed == ()
+
+    at(Failpoint.RESTORE_AFTER_FILE, prune)
+    twin.restore(tmp_path / "kept", first.backup.id)
+    failpoints.install(None)
+    assert len(list_backups(tmp_path / "kept")) == 2
+    last = lived.back_up(tmp_path / "kept", keep=1)
+    assert first.backup.id in last.removed
+    assert [item.id for item in list_backups(tmp_path / "kept")] == [last.backup.id]
+    files = {str(path.relative_to(tmp_path / "kept" / "files")) for path in (tmp_path / "kept").rglob("*.parquet")}
+    assert (
+        files
+        == {file.path for file in last.backup.files}
+        < {file.path for file in (*first.backup.files, *last.backup.files)}
+    )
+    assert not examine_backup(tmp_path / "kept").damaged
+
+
 @pytest.mark.parametrize(
     "point", [Failpoint.BACKUP_AFTER_DUMP, Failpoint.BACKUP_AFTER_FILE, Failpoint.BACKUP_BEFORE_END]
 )
@@ -166,7 +191,7 @@ def test_a_backup_that_dies_is_none_and_the_next_one_is_whole(lived: Bench, tmp_
     assert list_backups(tmp_path / "kept") == ()
     report = lived.back_up(tmp_path / "kept")
     assert not examine_backup(tmp_path / "kept").damaged
-    assert len(list((tmp_path / "kept" / "backups").iterdir())) == 1
+    assert not list((tmp_path / "kept" / "backups").glob("*.part"))
     assert {str(path.relative_to(tmp_path / "kept" / "files")) for path in (tmp_path / "kept").rglob("*.parquet")} == {
         file.path for file in report.backup.files
     }

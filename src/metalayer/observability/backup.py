@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _MARK = "metalayer-backups.json"
+_READERS = "readers.lock"
 _ID = re.compile(r"\d{8}-\d{6}(-\d+)?")
 
 Told = Callable[[str], None]
@@ -82,11 +83,15 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What a backup came to: of its files so many were copied now, the others were there."""
+    """What a backup came to: of its files so many were copied now, the others were there.
+
+    ``removed`` are older backups that were not to be kept.
+    """
 
     backup: Backup
     copied: int
     copied_bytes: int
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,10 @@ class About:
 # --- taking one ------------------------------------------------------------------------------------------------------
 
 
-def back_up(lake: Lake, metastore: Metastore, place: Path, about: About, now: datetime, told: Told) -> BackupReport:
-    """Back up the environment into a place of backups, while runs go on.
+def back_up(
+    lake: Lake, metastore: Metastore, place: Path, about: About, now: datetime, told: Told, *, keep: int | None = None
+) -> BackupReport:
+    """Back up the environment into a place of backups, while runs go on; then remove all but the newest ``keep``.
 
     Raises:
         UsageError: the place holds something else, or another backup is being written there.
@@ -143,7 +150,27 @@ def back_up(lake: Lake, metastore: Metastore, place: Path, about: About, now: da
         custody.make_tree_durable(part)
         part.rename(backup.directory)
         custody.make_tree_durable(backup.directory.parent)
-    return BackupReport(backup, len(copied), sum(file.bytes for file in copied.values()))
+        removed = () if keep is None else _remove_old(place, keep, told)
+    return BackupReport(backup, len(copied), sum(file.bytes for file in copied.values()), removed)
+
+
+def _remove_old(place: Path, keep: int, told: Told) -> tuple[str, ...]:
+    """Remove all but the newest backups, then the files that none of these names; later, where somebody reads there."""
+    with _unread(place) as is_unread:
+        if not is_unread:
+            told("old backups stay: one of them is being read")
+            return ()
+        names = _names(place)
+        for name in names[keep:]:
+            told(f"removing the backup {name}")
+            part = place / "backups" / f"{name}.part"
+            (place / "backups" / name).rename(part)  # from here on it is none
+            shutil.rmtree(part)
+        needed = {file.path for name in names[:keep] for file in _read(place, name).files}
+        for path in (place / "files").rglob("*.parquet"):
+            if str(path.relative_to(place / "files")) not in needed:
+                path.unlink()
+    return tuple(names[keep:])
 
 
 def _keep(data: Path, place: Path, file: custody.NamedFile) -> KeptFile:
@@ -213,6 +240,28 @@ def _alone(place: Path) -> Iterator[None]:
             raise UsageError(
                 f"Another backup is being written to {place}.", hint="Wait until it has ended and try again."
             ) from error
+        yield
+
+
+@contextlib.contextmanager
+def _unread(place: Path) -> Iterator[bool]:
+    """Tell whether nobody reads backups of a place now, and let nobody begin inside the block."""
+    with (place / "backups" / _READERS).open("ab") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+@contextlib.contextmanager
+def _read_there(place: Path) -> Iterator[None]:
+    """Let no backup of a place be removed inside the block; a place that cannot be written is safe by itself."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = stack.enter_context((place / "backups" / _READERS).open("ab"))
+            fcntl.flock(handle, fcntl.LOCK_SH)
         yield
 
 
@@ -304,17 +353,18 @@ class Examined:
 
 def examine(backup: Backup, told: Told) -> Examined:
     """Look at every file of a backup, its dump included."""
-    dumps.read_dump(backup.database)
     damaged = {}
-    for number, file in enumerate(backup.files, 1):
-        told(f"file {number} of {len(backup.files)}: {file.path}")
-        try:
-            found = custody.digest_of(backup.place / "files" / file.path)
-        except OSError as error:
-            damaged[file.path] = error.strerror or str(error)
-            continue
-        if (found.bytes, found.sha256) != (file.bytes, file.sha256):
-            damaged[file.path] = f"SHA-256 {found.sha256} ({found.bytes:,} bytes) instead of {file.sha256}"
+    with _read_there(backup.place):
+        dumps.read_dump(backup.database)
+        for number, file in enumerate(backup.files, 1):
+            told(f"file {number} of {len(backup.files)}: {file.path}")
+            try:
+                found = custody.digest_of(backup.place / "files" / file.path)
+            except OSError as error:
+                damaged[file.path] = error.strerror or str(error)
+                continue
+            if (found.bytes, found.sha256) != (file.bytes, file.sha256):
+                damaged[file.path] = f"SHA-256 {found.sha256} ({found.bytes:,} bytes) instead of {file.sha256}"
     return Examined(backup, damaged)
 
 
@@ -338,16 +388,17 @@ def restore(lake: Lake, metastore: Metastore, backup: Backup, *, over: bool, tol
         LakeError, MetastoreError: the backup is damaged or cannot be read; the environment is as it was.
     """
     _require_empty(metastore, over=over)
-    dump = dumps.read_dump(backup.database)
     data = Path(lake.settings.data)
-    new = [file for file in backup.files if not _lies_there(data, file)]
-    custody.require_room(data, sum(file.bytes for file in new))
-    for number, file in enumerate(new, 1):
-        told(f"file {number} of {len(new)}: {file.path}")
-        _bring(backup, data, file)
-        reach(Failpoint.RESTORE_AFTER_FILE)
-    told("loading the database")
-    dumps.load_dump(metastore, dump, lake.create_in)
+    with _read_there(backup.place):
+        dump = dumps.read_dump(backup.database)
+        new = [file for file in backup.files if not _lies_there(data, file)]
+        custody.require_room(data, sum(file.bytes for file in new))
+        for number, file in enumerate(new, 1):
+            told(f"file {number} of {len(new)}: {file.path}")
+            _bring(backup, data, file)
+            reach(Failpoint.RESTORE_AFTER_FILE)
+        told("loading the database")
+        dumps.load_dump(metastore, dump, lake.create_in)
     reach(Failpoint.RESTORE_AFTER_LOAD)
     return Restored(backup, len(new), sum(file.bytes for file in new))
 

@@ -693,6 +693,7 @@ SHAPES: Mapping[str, Shape] = {
         bytes=_count("their size"),
         copied=_count("files that were copied now; the others were there"),
         copied_bytes=_count(),
+        removed=_list(_text(), "older backups that --keep removed"),
     ),
     "admin backups": _list(
         _object(

@@ -12,9 +12,17 @@ from metalayer.interfaces.cli.tables import Label, screen_width, table
 _place = click.argument("place", metavar="DIR")
 
 
-@verb("backup", examples=("metalayer admin backup /mnt/backups/shop", "metalayer admin backup ../kept -e prod -o json"))
+@verb(
+    "backup", examples=("metalayer admin backup /mnt/backups/shop", "metalayer admin backup ../kept -e prod --keep 14")
+)
 @_place
-def backup(call: Call, place: str) -> None:
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the newest N backups, remove the others. [default: all]",
+)
+def backup(call: Call, place: str, keep: int | None) -> None:
     """Back up the environment into a directory.
 
     The database is written down as it is at one moment, then the files it needs are copied: the first time all, later
@@ -22,7 +30,7 @@ def backup(call: Call, place: str) -> None:
     environment. It then holds all that the environment does, keys of encrypted files included: guard it as such.
     """
     with call.open() as workspace:
-        report = workspace.back_up(place, note if call.verbose else lambda _: None)
+        report = workspace.back_up(place, keep=keep, told=note if call.verbose else lambda _: None)
     kept = report.backup
     if call.json:
         print_json(
@@ -35,11 +43,14 @@ def backup(call: Call, place: str) -> None:
                 "bytes": kept.bytes,
                 "copied": report.copied,
                 "copied_bytes": report.copied_bytes,
+                "removed": list(report.removed),
             }
         )
         return
     say(f"backup {kept.id}: snapshot {kept.snapshot}, {len(kept.files)} files ({kept.bytes:,} bytes)")
     say(f"copied now: {report.copied} files ({report.copied_bytes:,} bytes)")
+    for name in report.removed:
+        say(f"removed: {name}")
 
 
 @verb("backups", examples=("metalayer admin backups /mnt/backups/shop",))
