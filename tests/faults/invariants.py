@@ -14,7 +14,7 @@ from typing import Any
 from metalayer.core.errors import MetaLayerError
 from metalayer.core.model import Kind
 from metalayer.core.names import KEPT, Layer, TableName, quote, quote_path
-from metalayer.lake import LakeState, Session
+from metalayer.lake import LakeState, Session, custody
 from metalayer.workspace import Workspace
 
 Row = tuple[Any, ...]
@@ -51,7 +51,9 @@ def _told(sentences: Iterator[str]) -> Iterator[str]:
 
 
 def _files(workspace: Workspace) -> Iterator[str]:
-    """Every file that the catalog names exists with its size."""
+    """Every file that the catalog names exists with its size, and with the bytes that were written."""
+    for damage in custody.verify(workspace.metastore.connection, workspace.settings.data).damaged:
+        yield f"the file {damage.file.path} has {damage.trouble}: {damage.detail}"
     rows = workspace.metastore.connection.execute(
         """SELECT f.path, f.relative, f.bytes, s.path || t.path FROM (
             SELECT table_id, path, path_is_relative AS relative, file_size_bytes AS bytes FROM lake.ducklake_data_file
@@ -117,7 +119,7 @@ _FACTS: Mapping[str, str] = {
     "a cursor names a snapshot or a batch that does not exist": """
         SELECT c.table_name, c.part, c.snapshot_id, c.batch_id FROM metalayer.cursor c
         WHERE c.snapshot_id > (SELECT max(snapshot_id) FROM lake.ducklake_snapshot)
-           OR (c.state = 'loaded' AND c.batch_id IS NULL)
+           OR (c.state = 'loaded' AND c.batch_id IS NULL AND c.reason NOT LIKE 'its rows were retracted%')
            OR (c.batch_id IS NOT NULL AND NOT EXISTS (SELECT FROM metalayer.batch b
                WHERE b.batch_id = c.batch_id AND b.table_name = c.table_name))""",
     "a batch is not the one its snapshot committed": """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.invariants import check as violations
 from interfaces.conftest import write_project
 from memory import Bench, bench, check, declare, rows, run, source, sql
 from metalayer.core import failpoints
@@ -73,6 +74,8 @@ def project(tmp_path: Path, new_database: Callable[[], str]) -> Iterator[Files]:
     project = Files(tmp_path / "project", new_database())
     with project.workspace:
         yield project
+        failpoints.install(None)
+        assert violations(project.workspace, snapshots=0) == []
 
 
 def test_rows_of_a_batch_leave_everywhere_and_come_again_when_told(project: Files) -> None:
@@ -110,6 +113,7 @@ def test_rows_of_a_batch_leave_everywhere_and_come_again_when_told(project: File
     assert project.ids("silver.orders") == [1, 2]
     with pytest.raises(UsageError, match="is held back any more"):
         project.workspace.reload(batch)
+    assert violations(project.workspace) == []  # the extension reads it all as we do
 
 
 def test_a_version_that_was_replaced_counts_again(project: Files) -> None:
@@ -197,6 +201,7 @@ def test_a_retraction_gives_way_to_who_loads_at_the_same_time(bench: Bench) -> N
     assert rows(bench, "SELECT id FROM bronze.orders__quarantine") == []
     run(bench)
     assert rows(bench, "SELECT id FROM silver.orders") == [(3,)]
+    assert violations(bench, snapshots=0) == []
     # A source that is no file stands where it stands.
     assert bench.cursor(BRONZE)["a"].state == "loaded"
     with pytest.raises(UsageError, match="cannot give again"):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from faults.invariants import check as violations
 from memory import Bench, bench, check, declare, run, source, sql
 from metalayer.core import failpoints
 from metalayer.core.check import Range
@@ -28,9 +29,18 @@ T, U, V = (TableName(Layer.SILVER, name) for name in "tuv")
 
 
 @pytest.fixture(autouse=True)
-def no_fault() -> Iterator[None]:
+def no_fault(bench: Bench) -> Iterator[None]:
+    """Take the fault away, and look whether all is as it must be after whatever was done."""
     yield
     failpoints.install(None)
+    if "metastore" in bench.__dict__:
+        assert violations(bench, snapshots=0) == []
+
+
+def known_of(bench: Bench) -> dict[TableName, tuple[object, ...]]:
+    """Return what is known of derived tables, but for the snapshot that says so."""
+    found = facts.published_tables(bench.metastore.connection)
+    return {name: (item.meaning, item.run_id, dict(item.positions)) for name, item in found.items()}
 
 
 def arrive(bench: Bench, part: str, *rows: str) -> str:
@@ -63,7 +73,7 @@ def shop(*models: Model) -> tuple[Model, ...]:
 def test_what_a_run_made_goes_back_and_comes_again_when_released(bench: Bench) -> None:
     declare(bench, *shop(KEYED, FULL))
     first = arrive(bench, "a", "1, 'ana', 10, '2026-01-01'", "2, 'ben', 20, '2026-01-01'", "3, 'ben', 5, '2026-01-01'")
-    then, known = said(bench), facts.published_tables(bench.metastore.connection)
+    then, known = said(bench), known_of(bench)
     second = arrive(bench, "b", "1, 'eva', 11, '2026-01-02'", "4, 'cem', 40, '2026-01-02'")
     wrong, loaded = said(bench), bronze(bench)
 
@@ -74,7 +84,7 @@ def test_what_a_run_made_goes_back_and_comes_again_when_released(bench: Bench) -
         "gold.sums": (2, 1),
     }
     assert bronze(bench) == loaded
-    assert facts.published_tables(bench.metastore.connection) == known
+    assert known_of(bench) == known
     states = {row.run_id: (row.command, row.undone_by) for row in bench.history()}
     assert states == {first: ("run", None), second: ("run", done.run_id), done.run_id: ("rollback", None)}
     assert said(bench, done.scope.targets[TableName.parse("silver.orders")]) == then
@@ -140,7 +150,7 @@ def test_quarantines_and_columns_go_back_too(bench: Bench) -> None:
     )
     declare(bench, *shop(checked))
     arrive(bench, "a", "1, 'ana', 10, '2026-01-01'", "2, 'ben', -1, '2026-01-01'")
-    then, known = said(bench), facts.published_tables(bench.metastore.connection)
+    then, known = said(bench), known_of(bench)
     wider = sql(
         "silver.orders",
         "SELECT id, CAST(amount AS DECIMAL(18, 2)) AS amount, customer, 'x' AS word FROM bronze.orders__current",
@@ -154,7 +164,7 @@ def test_quarantines_and_columns_go_back_too(bench: Bench) -> None:
     done = bench.rollback(second)
     assert said(bench) == then
     assert not any(item.note for item in done.tables)
-    assert facts.published_tables(bench.metastore.connection) == known
+    assert known_of(bench) == known
     bench.release()
     declare(bench, *shop(checked))
     run(bench)
@@ -210,6 +220,7 @@ def test_history_append_and_compaction_between(bench: Bench) -> None:
     assert {name: rows for name, rows in said(bench).items() if name != "silver.log"} == {
         name: rows for name, rows in last.items() if name != "silver.log"
     }
+    assert violations(bench) == []  # the extension reads it all as we do
 
 
 @pytest.mark.parametrize(

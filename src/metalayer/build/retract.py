@@ -116,7 +116,7 @@ def retract(
         kind=CommitKind.DATA,
         author=context.author,
         message=f"retract {batch.batch_id} from {batch.table}",
-        extra={"run": run.run_id, "batch": batch.batch_id},
+        extra={"run": run.run_id, "retracted": batch.batch_id},
         facts=record,
     )
     return Retracted(

@@ -24,9 +24,9 @@ def published_by(connection: Connection, run_ids: Iterable[str]) -> tuple[tuple[
     return tuple((TableName.parse(name), snapshot) for name, snapshot in rows)
 
 
-def say_again(connection: Connection, run_ids: Sequence[str]) -> None:
-    """Let what was known of tables before runs be what is known of them."""
-    values = {"runs": list(run_ids)}
+def say_again(connection: Connection, run_ids: Sequence[str], *, snapshot: int) -> None:
+    """Let what was known of tables before runs be what is known of them, as of the snapshot that brings them back."""
+    values = {"runs": list(run_ids), "snapshot": snapshot}
     connection.execute(
         """
         DELETE FROM metalayer.position WHERE table_name IN
@@ -49,7 +49,9 @@ def say_again(connection: Connection, run_ids: Sequence[str]) -> None:
     """
     connection.execute(
         f"""{first} INSERT INTO metalayer.published
-        SELECT (jsonb_populate_record(NULL::metalayer.published, before)).* FROM first WHERE before IS NOT NULL""",
+        SELECT (jsonb_populate_record(NULL::metalayer.published,
+            before || jsonb_build_object('snapshot_id', %(snapshot)s::bigint))).* FROM first
+        WHERE before IS NOT NULL""",
         values,
     )
     connection.execute(

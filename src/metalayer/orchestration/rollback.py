@@ -227,7 +227,7 @@ def _roll_back(shop: Shop, scope: Scope, code_version: str) -> RolledBack:
         at = context.clock()
         facts.start_run(connection, run, code_version=code_version, git_commit=None)
         facts.finish_run(connection, run.run_id, state=State.DONE, at=at, snapshot=snapshot, report=None)
-        publications.say_again(connection, scope.runs)
+        publications.say_again(connection, scope.runs, snapshot=snapshot)
         publications.mark_undone(connection, scope.runs, by=run.run_id)
         publications.hold(
             connection,
