@@ -35,6 +35,7 @@ from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
     from metalayer.build.retract import Retracted
+    from metalayer.catalog.difference import Difference, Side
     from metalayer.catalog.entries import Entry
     from metalayer.catalog.glossary import Term
     from metalayer.catalog.impact import Proposal, Reach
@@ -330,6 +331,44 @@ class Workspace:
             types = session.describe(text, parameters)
             columns, rows = session.fetch(text, parameters)
             return Result(tuple(columns), tuple(str(column.type) for column in types), tuple(rows), read_at)
+
+    def diff(
+        self,
+        table: TableName,
+        a: Moment | None,
+        b: Moment | None = None,
+        *,
+        of: Workspace | None = None,
+        key: tuple[str, ...] | None = None,
+        samples: int = 5,
+    ) -> Difference:
+        """Compare two states of a table: A at one moment, B (of this environment) at another.
+
+        Args:
+            table: a table, companion or view of the project.
+            a: when A was: a snapshot's number, a time, or the id of a run or a batch; now for None.
+            b: when B was.
+            of: the workspace of another environment whose state A is; this one for None.
+            key: the columns that tell which rows are the same; the table's own for None, whole rows for ().
+            samples: how many rows, and values of each column, are returned as examples.
+
+        Raises:
+            UsageError: there is no such table or moment, or the key tells no rows apart.
+        """
+        from metalayer.catalog.difference import difference, key_of  # noqa: PLC0415 - for diffs only
+
+        model = self.project.model(table)
+        with (of or self)._side(a) as first, self._side(b) as second:  # noqa: SLF001 - the same class
+            return difference(table, first, second, key=key_of(model, table) if key is None else key, samples=samples)
+
+    @contextmanager
+    def _side(self, at: Moment | None) -> Iterator[Side]:
+        from metalayer.catalog.difference import Side  # noqa: PLC0415 - for diffs only
+
+        snapshot = None if at is None else snapshot_of(at, self.lake, self.metastore.connection, _now())
+        state = self.lake.state(snapshot)
+        with self.lake.session(state.snapshot, reader="files") as session:
+            yield Side(self.settings.name, state, session, self._relations(state, session))
 
     @cached_property
     def desk(self) -> Desk:

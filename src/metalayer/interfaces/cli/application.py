@@ -19,6 +19,7 @@ VERBS = {
     "run": "run",
     "backfill": "backfill",
     "test": "test",
+    "diff": "diff",
     "query": "query",
     "render": "render",
     "history": "history",

@@ -188,6 +188,8 @@ _ENTRY_FIELDS = {
     ),
 }
 _ENTRY = _object("a table of the project", **_ENTRY_FIELDS)
+_STATE = _object("a state of a table", environment=_text(), snapshot=_count(), rows=_count())
+_SOME_ROWS = _object("rows of one state only", rows=_count(), sample=_list({"type": "object"}, "a few of them"))
 _RUN_ROW = {
     "run": _text("its id"),
     "environment": _text(),
@@ -417,6 +419,36 @@ SHAPES: Mapping[str, Shape] = {
         ),
     ),
     "query": _ROWS,
+    "diff": _object(
+        "what differs between state A and state B of a table",
+        table=_TABLE,
+        key=_list(_text(), "the columns that tell which rows are the same; empty where whole rows are compared"),
+        a=_STATE,
+        b=_STATE,
+        columns_only_a=_list(_text()),
+        columns_only_b=_list(_text()),
+        columns_retyped=_list(_text(), "columns of another type, which are compared as text"),
+        same=_count("rows that are the same"),
+        only_a=_SOME_ROWS,
+        only_b=_SOME_ROWS,
+        changed=_object(
+            "keys that both states have with different rows",
+            rows=_count(),
+            columns=_list(
+                _object(
+                    "",
+                    column=_text(),
+                    rows=_count(),
+                    sample=_list(
+                        _object(
+                            "", key={"type": "object"}, a={"description": "any value"}, b={"description": "any value"}
+                        )
+                    ),
+                )
+            ),
+        ),
+        from_changes=_truth("only rows were read that the catalog proves to have come or gone"),
+    ),
     "render": _object("", table=_TABLE, sql=_text()),
     "history": _list(_object("a run, newest first", **_RUN_ROW)),
     "history RUN_ID": _object(
