@@ -105,7 +105,7 @@ def _rows(rows: Rows) -> dict[str, object]:
 
 def lines(found: Difference) -> Iterator[str]:
     """Yield a difference as text: the counts, the columns that differ, rows of one state only."""
-    by = f"by {', '.join(found.key)}" if found.key else "whole rows, as this table has no key"
+    by = f"by {', '.join(found.key)}" if found.key else "whole rows, as no key is given"
     yield click.style(f"{found.table}, {by}", bold=True)
     for side, (environment, snapshot, rows) in (("A", found.a), ("B", found.b)):
         yield f"{side}: {environment} at snapshot {snapshot}, {rows} {'row' if rows == 1 else 'rows'}"
