@@ -192,6 +192,15 @@ def test_render(ran: Metalayer) -> None:
     assert answer["sql"].strip() == ran("render", "gold.daily").out.strip()
 
 
+def test_diff(ran: Metalayer) -> None:
+    first = held("diff", ran("diff", "1", "now", "bronze.orders", "-o", "json").json)
+    assert (first["from_changes"], first["key"]) == (True, [])
+    same = held("diff", ran("diff", "now", "dev@now", "gold.daily", "-o", "json").json)
+    assert (same["a"], same["changed"]["rows"], same["same"]) == (same["b"], 0, same["b"]["rows"])
+    assert "only in B" in ran("diff", "now", "now", "gold.daily").out
+    assert "is no snapshot" in ran("diff", "yesteryear", "now", "gold.daily", code=2).err
+
+
 def test_lineage(ran: Metalayer) -> None:
     up = held("lineage show", ran("lineage", "gold.daily.revenue", "-o", "json").json)
     assert {node["id"] for node in up["nodes"]} == {

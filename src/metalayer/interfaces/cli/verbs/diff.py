@@ -107,8 +107,8 @@ def lines(found: Difference) -> Iterator[str]:
     """Yield a difference as text: the counts, the columns that differ, rows of one state only."""
     by = f"by {', '.join(found.key)}" if found.key else "whole rows, as no key is given"
     yield click.style(f"{found.table}, {by}", bold=True)
-    for side, (environment, snapshot, rows) in (("A", found.a), ("B", found.b)):
-        yield f"{side}: {environment} at snapshot {snapshot}, {rows} {'row' if rows == 1 else 'rows'}"
+    for side, (environment, snapshot, count) in (("A", found.a), ("B", found.b)):
+        yield f"{side}: {environment} at snapshot {snapshot}, {count} {'row' if count == 1 else 'rows'}"
     yield ""
     counts = [("same", found.same), ("changed", found.changed)] if found.key else [("same", found.same)]
     counts += [("only in A", found.only_a.count), ("only in B", found.only_b.count)]
@@ -120,8 +120,10 @@ def lines(found: Difference) -> Iterator[str]:
         yield f"columns of another type, compared as text: {', '.join(found.retyped)}"
     if found.columns:
         yield ""
+        heads = ("changed column", "rows", "for example")[: 3 if found.columns[0].sample else 2]
         shown = [(column.name, column.rows, _example(found, place)) for place, column in enumerate(found.columns)]
-        yield from table(("changed column", "rows", "for example"), shown, right=[False, True], width=screen_width())
+        rows = [row[: len(heads)] for row in shown]
+        yield from table(heads, rows, right=[False, True], width=screen_width())
     for side, some in (("A", found.only_a), ("B", found.only_b)):
         if some.sample:
             yield ""
