@@ -41,6 +41,12 @@ class _Parser(DuckDBParser):
         TokenType.DARROW: _long_arrow,
     }
 
+    def _parse_map(self) -> exp.Expr:  # type: ignore[override]
+        if self._match(TokenType.L_BRACE, advance=False):
+            return super()._parse_map()
+        # A call like any other, so that nothing of its arguments is left out.
+        return exp.Anonymous(this="map", expressions=self._parse_wrapped_csv(self._parse_assignment))
+
     def _warn_unsupported(self) -> None:
         """Refuse what SQLGlot would pass on unread; it would write the text into a log."""
         self.raise_error("This is no query")

@@ -114,6 +114,10 @@ class Seat:
             found = self._views[table] = self._make(table)
         return found
 
+    def forget(self) -> None:
+        """Forget what was found out; it is found out again when it is asked for."""
+        self._views.clear()
+
     def _make(self, table: TableName) -> _View:
         opened: list[str] = []
 

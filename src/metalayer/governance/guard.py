@@ -9,6 +9,7 @@ read the result and compares.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -222,6 +223,12 @@ _UNCLEAR: Final = {
 }
 """Signs that mean one thing to SQLGlot and another to DuckDB."""
 
+_UNCLEAR_PAIRS: Final = {
+    ("IN", "["): "Write list_contains(list, value), or IN (…).",
+    ("INTERVAL", "+"): "Write INTERVAL '3 days'.",
+    ("INTERVAL", "-"): "Write -INTERVAL '3 days'.",
+}
+
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -233,6 +240,10 @@ def _refuse_shape(statement: Statement, limits: Limits) -> None:
         )
     if not statement.text.isascii():
         _refuse_unseen(statement)
+    for token, following in itertools.pairwise(statement.tokens):
+        unclear = _UNCLEAR_PAIRS.get((token.text.upper(), following.text))
+        if unclear is not None and token.token_type in {TokenType.IN, TokenType.INTERVAL}:
+            raise AccessError(f"'{token.text} {following.text}' cannot be used here.", hint=unclear)
     depth = 0
     for token in statement.tokens:
         word = token.text.upper()

@@ -34,6 +34,10 @@ class Broken(Exception):  # noqa: N818 - within this room: the pool turns it int
     """The other side ended, or said something that it may not say."""
 
 
+class TooLarge(Broken):
+    """The other side said more than it may."""
+
+
 class _Values(pickle.Unpickler):
     """Reads numbers, texts, times and what is made of them, and nothing that could run."""
 
@@ -80,7 +84,7 @@ def read_trusted(descriptor: int) -> Any:
 def _bytes(receive: Callable[[int], bytes], most: int) -> bytes:
     (length,) = _LENGTH.unpack(_exactly(receive, _LENGTH.size))
     if length > most:
-        raise Broken("too large")
+        raise TooLarge("too large")
     return _exactly(receive, length)
 
 

@@ -52,9 +52,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The columns' names and types, the rows, and how many bytes they took on the way."""
+    """The columns' names and types, the rows, how many bytes these took on the way, and the worker's CPU seconds."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...] = field(hash=False)
     bytes: int = 0
+    cpu: float = field(default=0.0, compare=False)

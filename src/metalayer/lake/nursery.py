@@ -18,6 +18,9 @@ import sys
 
 from metalayer.lake import sandbox, worker
 
+MESSAGE = 64
+"""How many bytes each message to the master has."""
+
 _IMPORTED = ("decimal", "datetime", "uuid", "pytz")
 """What DuckDB's client imports only when it needs it: a worker can open no file by then."""
 
@@ -28,12 +31,14 @@ def main(descriptor: int) -> None:
         __import__(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the master
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sandbox.die_with_parent()
+    # It ends when the master's end of the socket closes. Dying with the parent would be dying with the thread of the
+    # parent that happened to start it.
     network_left = sandbox.leave_network()
     gc.freeze()
     control = socket.socket(fileno=descriptor)
     children: set[int] = set()
-    _say(control, {"ready": True})
+    control.sendall(_said({"ready": True}))
+    rest = b""
     while True:
         readable, _, _ = select.select([control], [], [], 1.0)
         _reap(children)
@@ -42,7 +47,8 @@ def main(descriptor: int) -> None:
         asked = control.recv(4096)
         if not asked:
             break
-        for line in asked.splitlines():
+        *lines, rest = (rest + asked).split(b"\n")
+        for line in lines:
             order = json.loads(line)
             if order["do"] == "make":
                 _make(control, children, network_left=network_left)
@@ -70,12 +76,13 @@ def _make(control: socket.socket, children: set[int], *, network_left: bool) -> 
             os._exit(code)
     theirs.close()
     children.add(child)
-    socket.send_fds(control, [json.dumps({"pid": child}).encode() + b"\n"], [ours.fileno()])
+    socket.send_fds(control, [_said({"pid": child})], [ours.fileno()])
     ours.close()
 
 
-def _say(control: socket.socket, value: object) -> None:
-    control.sendall(json.dumps(value).encode() + b"\n")
+def _said(value: object) -> bytes:
+    """Return a message of the length that all have."""
+    return json.dumps(value).encode().ljust(MESSAGE)
 
 
 def _reap(children: set[int]) -> None:

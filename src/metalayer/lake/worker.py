@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -99,6 +100,7 @@ def main(descriptor: int, network_left: bool) -> None:  # noqa: FBT001 - called 
         job = frames.read_trusted(descriptor)
     except frames.Broken:
         return
+    begun = time.process_time()
     try:
         held = _wall_in(job, network_left=network_left)
         close_off(connection, job["files"], job["memory"] * 3 // 4)
@@ -113,6 +115,7 @@ def main(descriptor: int, network_left: bool) -> None:  # noqa: FBT001 - called 
         agree(connection, job["sql"], Expected(tables, job["functions"], job["count"]))
         for frame in _answer(connection, job):
             frames.write(descriptor, frame)
+        frames.write(descriptor, ("done", time.process_time() - begun))
     except Disagreement:
         frames.write(descriptor, ("fault", Fault.DENIED.value, ""))
     except BaseException as error:  # noqa: BLE001 - whatever it is, only its kind may leave this process
@@ -160,7 +163,6 @@ def _answer(connection: duckdb.DuckDBPyConnection, job: Mapping[str, Any]) -> It
             yield "fault", Fault.ROWS.value, ""
             return
         yield "rows", batch
-    yield ("done",)
 
 
 def _told(error: BaseException, sql: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +32,9 @@ _BOOT: Final = (
 )
 _START_SECONDS: Final = 60.0
 _SLACK: Final = 1 << 20
+_REMEMBERED: Final = 10_000
+_MESSAGE: Final = 64
+"""How long each message of the nursery is; it is not asked for here, for importing it would start an engine."""
 
 
 class Cancel:
@@ -91,30 +94,47 @@ class _Nursery:
         self._control = ours
         self._control.settimeout(_START_SECONDS)
         self._lock = threading.Lock()
-        self._ready = False
+        self._is_ready = False
+        self._asked = 0
 
-    def make(self) -> _Worker:
-        """Return a new worker.
+    def ask(self, most: int) -> None:
+        """Ask for a worker to be made, without waiting for it, unless so many are being made or are ready."""
+        with self._lock:
+            if self._asked < most:
+                self._send({"do": "make"})
+                self._asked += 1
+
+    def take(self) -> _Worker:
+        """Return a worker: one that was asked for, or a new one.
 
         Raises:
             LakeError: no process can be made.
         """
         with self._lock:
+            if self._asked == 0:
+                self._send({"do": "make"})
+                self._asked += 1
             try:
-                if not self._ready:
-                    self._hear()
-                    self._ready = True
-                self._control.sendall(b'{"do": "make"}\n')
-                said, descriptors, _, _ = socket.recv_fds(self._control, 4096, 1)
+                if not self._is_ready and not self._control.recv(_MESSAGE):
+                    raise _no_process()
+                self._is_ready = True
+                said, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE, 1)
             except OSError as error:
                 raise _no_process() from error
             if not said or not descriptors:
                 raise _no_process()
+            self._asked -= 1
             return _Worker(json.loads(said)["pid"], socket.socket(fileno=descriptors[0]), self)
 
+    def _send(self, order: Mapping[str, object]) -> None:
+        try:
+            self._control.sendall(json.dumps(order).encode() + b"\n")
+        except OSError as error:
+            raise _no_process() from error
+
     def kill(self, pid: int) -> None:
-        with contextlib.suppress(OSError), self._lock:
-            self._control.sendall(json.dumps({"do": "kill", "pid": pid}).encode() + b"\n")
+        with contextlib.suppress(LakeError):
+            self._send({"do": "kill", "pid": pid})
 
     def close(self) -> None:
         """Let the nursery and all its workers end."""
@@ -128,10 +148,6 @@ class _Nursery:
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
-
-    def _hear(self) -> None:
-        if not self._control.recv(4096):
-            raise _no_process()
 
 
 def _no_process() -> LakeError:
@@ -154,10 +170,28 @@ class _Queue:
 
     running: Counter[str] = field(default_factory=Counter)
     waiting: list[_Turn] = field(default_factory=list)
+    served: dict[str, int] = field(default_factory=dict)
+    _count: int = 0
 
     def next(self) -> _Turn | None:
-        """Return whose turn it is: of the users with the fewest running, who came first."""
-        return min(self.waiting, key=lambda turn: self.running[turn.user], default=None)
+        """Return whose turn it is: of the users with the fewest running, who was let in the longest ago."""
+        return min(
+            self.waiting, key=lambda turn: (self.running[turn.user], self.served.get(turn.user, 0)), default=None
+        )
+
+    def let_in(self, turn: _Turn) -> None:
+        """Let somebody in."""
+        self.waiting.remove(turn)
+        self.running[turn.user] += 1
+        if len(self.served) > _REMEMBERED:
+            self.served.clear()
+        self._count += 1
+        self.served[turn.user] = self._count
+
+    def let_out(self, turn: _Turn) -> None:
+        """Let somebody out."""
+        self.running[turn.user] -= 1
+        self.running += Counter()  # forgets those at zero
 
 
 class Workers:
@@ -175,7 +209,6 @@ class Workers:
         self._spare = spare
         self._most_waiting = most_waiting
         self._nursery: _Nursery | None = None
-        self._spares: deque[_Worker] = deque()
         self._queue = _Queue()
         self._changed = threading.Condition()
         self._making = threading.Lock()
@@ -183,15 +216,13 @@ class Workers:
 
     def warm(self) -> None:
         """Have the spare workers ready before the first query comes."""
-        self._refill()
+        with self._making:
+            self._living().ask(self._spare)
 
     def close(self) -> None:
         """Kill what runs and end the processes."""
         with self._making:
             nursery, self._nursery = self._nursery, None
-            spares, self._spares = list(self._spares), deque()
-        for worker in spares:
-            worker.socket.close()
         if nursery is not None:
             nursery.close()
 
@@ -220,8 +251,7 @@ class Workers:
         try:
             worker.socket.settimeout(max(ends - time.monotonic(), 0.001))
             frames.write(worker.socket.fileno(), _order(job))
-            self._refill()
-            return self._listen(worker, job, ends)
+            answer = self._listen(worker, job, ends)
         except (frames.Broken, OSError) as error:
             worker.kill()
             if cancel is not None and cancel.is_cancelled:
@@ -235,6 +265,10 @@ class Workers:
         except MetaLayerError:
             worker.kill()
             raise
+        else:
+            with contextlib.suppress(LakeError):
+                worker.nursery.ask(self._spare)  # the next one is made while nobody waits for it
+            return answer
 
     def _listen(self, worker: _Worker, job: Job, ends: float) -> Answer:
         def receive(count: int) -> bytes:
@@ -246,7 +280,10 @@ class Workers:
         rows: list[tuple[object, ...]] = []
         size = 0
         while True:
-            frame, taken = frames.read(receive, job.limits.bytes + _SLACK)
+            try:
+                frame, taken = frames.read(receive, job.limits.bytes + _SLACK)
+            except frames.TooLarge:
+                raise _fault("bytes", "", job.limits) from None
             size += taken
             if size > job.limits.bytes:
                 raise _fault("bytes", "", job.limits)
@@ -259,8 +296,8 @@ class Workers:
                     rows.extend(batch)
                     if len(rows) > job.limits.rows:
                         raise _fault("rows", "", job.limits)
-                case ("done",):
-                    return Answer(columns, types, tuple(rows), size)
+                case ("done", float(cpu)):
+                    return Answer(columns, types, tuple(rows), size, cpu)
                 case ("fault", str(kind), str(word)):
                     raise _fault(kind, word, job.limits)
                 case _:
@@ -270,23 +307,16 @@ class Workers:
 
     def _take(self) -> _Worker:
         with self._making:
-            if self._nursery is not None and not self._nursery.is_alive:
-                self._nursery.close()
-                self._nursery = None
-                self._spares.clear()
-            if self._spares:
-                return self._spares.popleft()
-            return self._make()
+            nursery = self._living()
+        return nursery.take()
 
-    def _refill(self) -> None:
-        with self._making:
-            while len(self._spares) < self._spare:
-                self._spares.append(self._make())
-
-    def _make(self) -> _Worker:
+    def _living(self) -> _Nursery:
+        if self._nursery is not None and not self._nursery.is_alive:
+            self._nursery.close()
+            self._nursery = None
         if self._nursery is None:
             self._nursery = _Nursery()
-        return self._nursery.make()
+        return self._nursery
 
     # Places
 
@@ -308,20 +338,18 @@ class Workers:
                     self._changed.notify_all()
             if not is_let_in:
                 raise _too_long(limits, waited=True)
-            self._queue.running[user] += 1
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._queue.running[user] -= 1
-                self._queue.running += Counter()  # forget those at zero
+                self._queue.let_out(turn)
                 self._changed.notify_all()
 
     def _let_in(self, turn: _Turn) -> bool:
         if self._queue.running.total() >= self._places or self._queue.next() is not turn:
             return False
-        self._queue.waiting.remove(turn)
+        self._queue.let_in(turn)
         return True
 
 
