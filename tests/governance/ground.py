@@ -26,11 +26,12 @@ from policed import House, person, sql
 CANARY = "kAnArY"
 """Stands in everything that is forbidden; no answer, error or log may hold it."""
 
-ORDERS, CUSTOMERS, PRICES, SALES, SALARIES = map(
-    TableName.parse, ("silver.orders", "silver.customers", "silver.prices", "gold.daily_sales", "silver.salaries")
+ORDERS, CUSTOMERS, PRICES, SALES, SALARIES, VISIBLE = map(
+    TableName.parse,
+    ("silver.orders", "silver.customers", "silver.prices", "gold.daily_sales", "silver.salaries", "silver.visible"),
 )
 
-COLUMNS: Mapping[TableName, Schema] = {
+COLUMNS: dict[TableName, Schema] = {
     ORDERS: schema(
         order_id="bigint",
         customer_id="bigint",
@@ -56,6 +57,7 @@ COLUMNS: Mapping[TableName, Schema] = {
     SALES: schema(sold_on="date", country="varchar", orders="bigint", revenue="decimal(18,2)"),
     SALARIES: schema(person="varchar", salary="bigint", note="varchar"),
 }
+COLUMNS = {**COLUMNS, VISIBLE: COLUMNS[CUSTOMERS]}
 
 _STREAM = f"""
 SELECT i, 1 + i % 7, ((i * 37) % 9000) / 100.0 + 1, 1 + i % 4, ['open', 'paid', 'sent'][1 + i % 3],
@@ -83,13 +85,14 @@ ROWS: Mapping[TableName, str] = {
     "FROM range(40) AS t(i)",
     SALES: "SELECT DATE '2026-01-01' + CAST(i AS INTEGER), ['DE', 'FR'][1 + i % 2], i, i * 10.25 FROM range(30) t(i)",
     SALARIES: f"SELECT '{CANARY}-person-' || i, 70000 + i, '{CANARY}-note' FROM range(50) t(i)",
+    VISIBLE: f"SELECT * FROM ({_PEOPLE}) WHERE col3 <> 'US'",
 }
 
 ANALYST = person("ana", "analysts")
 STEWARD = person("stella", "stewards")
 NOBODY = person("nemo")
 
-_READ = TableMatch(tables=("silver.orders", "silver.customers", "silver.prices", "gold.*"))
+_READ = TableMatch(tables=("silver.orders", "silver.customers", "silver.visible", "silver.prices", "gold.*"))
 POLICIES = Policies(
     roles=(
         Role("reader", (Grant(_READ, without=ColumnMatch(names=("attributes",))),), groups=("analysts",)),
@@ -99,7 +102,7 @@ POLICIES = Policies(
         Mask("mail", ColumnMatch(names=("email",)), MaskKind.HASH, unless=Whom(roles=("keeper",))),
         Mask(
             "doc",
-            ColumnMatch(tables=TableMatch(tables=("silver.customers",)), names=("doc",)),
+            ColumnMatch(tables=TableMatch(tables=("silver.customers", "silver.visible")), names=("doc",)),
             MaskKind.NULL,
             unless=Whom(roles=("keeper",)),
         ),

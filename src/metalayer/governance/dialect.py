@@ -19,7 +19,7 @@ from sqlglot.tokenizer_core import TokenType
 GUARDED = "metalayerguarded"
 """The dialect's name within SQLGlot."""
 
-_SPECIAL = ("CAST", "TRY_CAST", "EXTRACT", "TRIM", "SUBSTRING", "POSITION")
+_SPECIAL = ("CAST", "TRY_CAST", "EXTRACT", "TRIM", "POSITION")
 """Functions with words between their arguments."""
 
 

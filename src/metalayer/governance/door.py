@@ -15,12 +15,12 @@ from decimal import Decimal
 from typing import Final, Protocol
 from uuid import UUID
 
-from metalayer.core.errors import AccessError, UsageError
+from metalayer.core.errors import AccessError, LakeError, UsageError
 from metalayer.core.names import TableName
 from metalayer.core.people import Reader
 from metalayer.governance.answers import Answers
 from metalayer.governance.guard import Checked, check
-from metalayer.lake.files import read_sql
+from metalayer.lake.files import pattern, read_sql
 from metalayer.lake.jobs import Answer, Job, WorkerLimits
 from metalayer.lake.values import FileList
 from metalayer.lake.workers import Cancel, Workers
@@ -135,6 +135,12 @@ class Seat:
         self.sees.relation(table, "(SELECT 1)")
         opened.clear()
         select = f"SELECT * FROM {self.sees.relation(table, self._relations(read)(table))}"
+        if any(path != pattern(path) for path in opened):
+            # The engine would have to list directories to find them, which no worker may.
+            raise LakeError(
+                "The lake lies in a directory whose name holds *, ? or [, where queries of people cannot read.",
+                hint="Move the lake to a directory without them, and say where in metalayer.yml.",
+            )
         return _View(select, tuple(dict.fromkeys(opened)), hashlib.sha256(select.encode()).digest())
 
 

@@ -75,13 +75,14 @@ def _words(text: str) -> frozenset[str]:
 
 
 _PLAIN = """
-Add Alias All And Any Array AtTimeZone Between BitwiseAnd BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift
-BitwiseXor Boolean Bracket CTE Case Cast Coalesce Column Comprehension Cube CurrentDate CurrentTime CurrentTimestamp
-DPipe DataTypeParam Distinct Div EQ Escape Except Exists Extract Fetch Filter From GT GTE Glob Group GroupingSets
-Having ILike If IgnoreNulls In IntDiv Intersect Interval Is JSONExtract JSONExtractScalar Join LT LTE Lambda Lateral
-Like Limit LimitOptions Localtime Localtimestamp Map Mod NEQ Neg Not Null NullSafeEQ NullSafeNEQ Offset Or Order Ordered
-Paren Pow PropertyEQ Qualify RespectNulls Rollup Select SimilarTo Slice Star StrPosition Struct Sub Subquery Substring
-TableAlias ToMap Trim TryCast Tuple Union Unnest Values Var Where Window WindowSpec With WithinGroup
+Add Alias All And Any Array ArrayContainedBy ArrayContainsAll ArrayOverlaps AtTimeZone Between BitwiseAnd
+BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift BitwiseXor Boolean Bracket CTE Case Cast Coalesce Column
+Comprehension Cube CurrentDate CurrentTime CurrentTimestamp DPipe DataTypeParam Distinct Div EQ Escape Except Exists
+Extract Fetch Filter From GT GTE Glob Group GroupingSets Having ILike If IgnoreNulls In IntDiv Intersect Interval Is
+JSONExtract JSONExtractScalar Join LT LTE Lambda Lateral Like Limit LimitOptions Localtime Localtimestamp Map Mod
+Mul NEQ Neg Not Null NullSafeEQ NullSafeNEQ Offset Or Order Ordered Paren Pow PropertyEQ Qualify RespectNulls Rollup
+Select SimilarTo Slice Star StartsWith StrPosition Struct Sub Subquery Substring TableAlias ToMap Trim TryCast Tuple
+Union Unnest Values Var Where Window WindowSpec With WithinGroup
 """
 
 NODES: Final[frozenset[type[exp.Expr]]] = frozenset(getattr(exp, name) for name in _words(_PLAIN))
@@ -149,6 +150,7 @@ _NAMED: Final[Mapping[type[exp.Expr], str]] = {
     exp.Localtime: "current_localtime",
     exp.Localtimestamp: "current_localtimestamp",
     exp.Pow: "power",
+    exp.StartsWith: "starts_with",
 }
 """Nodes that are written as calls, and the name they call."""
 
@@ -163,6 +165,8 @@ _WHY: Final[Mapping[str, tuple[str, str]]] = {
     "HistoricalData": ("A table cannot be read at a version of its own.", "Ask the whole query at a moment (--at)."),
     "Dot": ("Functions are not called with a dot.", "Write function(value), without a schema before it."),
     "Collate": ("COLLATE cannot be used here.", "Use lower(…) or strip_accents(…) instead."),
+    "RegexpLike": ("'~' cannot be used here.", "Write regexp_full_match(text, pattern)."),
+    "Abs": ("'@' cannot be used here.", "Write abs(…)."),
     "Parameter": ("Variables cannot be read here.", "Give the value as a parameter: $name."),
 }
 """Words for what people try in good faith."""

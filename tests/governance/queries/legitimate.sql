@@ -118,7 +118,7 @@ SELECT round(score, 1), floor(score), ceil(score), abs(-score), sqrt(score), ln(
 
 SELECT 7 // 2, 7 % 2, mod(7, 2), 2 ** 3, 7 / 2, -(-3), 5 & 3, 5 | 3, 1 << 3, ~5, xor(5, 3)
 
-SELECT median(amount), quantile_cont(amount, 0.9), quantile_disc(amount, 0.5), stddev(amount), variance(amount), mode(status) FROM silver.orders
+SELECT median(amount), quantile_cont(amount, 0.9), quantile_disc(amount, 0.5), round(stddev(amount), 6), round(variance(amount), 6), mode(status) FROM silver.orders
 
 SELECT quantile_cont(score, [0.25, 0.5, 0.75]), corr(score, customer_id), covar_pop(score, customer_id), regr_slope(score, customer_id) FROM silver.customers
 
@@ -222,3 +222,23 @@ FROM gold.daily_sales ORDER BY ALL
 SELECT sum(x.s) FROM (SELECT status, sum(amount) AS s FROM silver.orders GROUP BY status) AS x
 
 SELECT TRUE AND NOT FALSE, NULL IS NULL, 1 = 1, 1 <> 2, 1 != 2, 'a' < 'b', 1e3, 0x1F, 1_000
+
+SELECT order_id, amount * quantity AS value, -amount, +quantity, quantity * 1.5 / 2 FROM silver.orders ORDER BY 1
+
+SELECT name FROM silver.customers WHERE regexp_full_match(name, 'A.*') OR name ^@ 'Z' ORDER BY 1
+
+SELECT order_id FROM silver.orders WHERE tags && ['new'] OR tags @> ['old'] OR ['gift'] <@ tags ORDER BY 1
+
+SELECT 5 ^ 2, 10 >> 1, 'a' = ANY (['a', 'b']), 3 = ANY (SELECT customer_id FROM silver.customers)
+
+SELECT CASE WHEN amount > 10 AND (status = 'paid' OR status = 'sent') AND NOT quantity = 2 THEN amount * 100 END AS cents FROM silver.orders ORDER BY order_id
+
+SELECT round(100.0 * count(*) FILTER (WHERE status = 'paid') / count(*), 2) AS share FROM silver.orders
+
+SELECT c.country, round(sum(o.amount * o.quantity), 2) AS revenue, count(DISTINCT o.customer_id) AS buyers FROM silver.orders AS o JOIN silver.customers AS c ON c.customer_id = o.customer_id WHERE o.sold_on >= DATE '2026-01-10' AND o.sold_on < DATE '2026-02-01' GROUP BY c.country ORDER BY revenue DESC
+
+SELECT sold_on, sum(amount) AS s, sum(amount) - lag(sum(amount)) OVER (ORDER BY sold_on) AS change, round(100 * (sum(amount) / lag(sum(amount)) OVER (ORDER BY sold_on) - 1), 1) AS percent FROM silver.orders GROUP BY sold_on ORDER BY sold_on
+
+WITH firsts AS (SELECT customer_id, min(sold_on) AS first FROM silver.orders GROUP BY customer_id) SELECT date_trunc('week', f.first) AS cohort, (o.sold_on - f.first) // 7 AS week, count(DISTINCT o.customer_id) FROM silver.orders o JOIN firsts f USING (customer_id) GROUP BY ALL ORDER BY ALL
+
+SELECT name, score, CASE WHEN score IS NULL THEN 'none' ELSE CAST(score * 100 AS INTEGER) || '%' END FROM silver.customers ORDER BY customer_id
