@@ -19,7 +19,7 @@ from metalayer.catalog.moments import Moment, snapshot_of
 from metalayer.core.errors import MetaLayerError, SourceError, UsageError, did_you_mean
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.interval import Days, Estimate
-from metalayer.core.model import Ingest, Model
+from metalayer.core.model import Ingest, Model, SqlQuery
 from metalayer.core.names import Layer, TableName, literal, physical, quote
 from metalayer.core.project import Project
 from metalayer.core.run import Explained, Plan, RunResult, State
@@ -151,7 +151,7 @@ class Workspace:
         self.settings = settings
         self._listener = listener
         self._environ = os.environ if environ is None else environ
-        self._followed: tuple[Mapping[TableName, Schema], Tags] | None = None
+        self._followed: tuple[Project, Mapping[TableName, Schema], Tags] | None = None
 
     @classmethod
     def open(
@@ -443,22 +443,42 @@ class Workspace:
 
     def access(self, reader: Reader = OWNER, *, at: int | None = None) -> Access:
         """Return what a reader may see of the tables as they are at a snapshot; the policies are today's."""
-        columns = self._columns(self.lake.state(at))
+        state = self.lake.state(at)
+        columns = self._columns(state)
         # Rows lie nowhere here: only names, columns and rules are asked for.
         relations = Relations(self.project, self.settings.name, {}, lambda _: None, columns)
-        return Access(reader, self.project, self._tags(columns), self.people.mask_key(), relations.columns_of)
+        tags = self._tags(columns, state.snapshot)
+        return Access(reader, self.project, tags, self.people.mask_key(), relations.columns_of)
 
-    def _tags(self, columns: Mapping[TableName, Schema]) -> Tags:
-        """Return the tags of all columns; queries are read for them again only where columns changed."""
-        if self._followed is None or self._followed[0] != columns:
-            from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
-            from metalayer.core.tags import follow  # noqa: PLC0415 - runs ask for no tags
+    def _tags(self, columns: Mapping[TableName, Schema], snapshot: int) -> Tags:
+        """Return the tags of all columns at a snapshot; queries are read for them again only where columns changed.
 
-            self._followed = (
-                columns,
-                follow(self.project, lineages(self.project, columns), self.project.policies.declassified),
-            )
-        return self._followed[1]
+        They follow from today's queries, and where rows were made by another query (one that was edited and not run,
+        or one of that time) from that one as well.
+        """
+        from metalayer.core.tags import follow, follow_past  # noqa: PLC0415 - runs ask for no tags
+
+        declassified = self.project.policies.declassified
+        if self._followed is None or self._followed[0] is not self.project or self._followed[1] != columns:
+            self._followed = (self.project, columns, follow(self.project, self._lineages(columns), declassified))
+        past = self._past(columns, snapshot)
+        return follow_past(self._followed[2], past, declassified) if past else self._followed[2]
+
+    def _past(self, columns: Mapping[TableName, Schema], snapshot: int) -> dict[TableName, Lineage | None]:
+        """Return how every derived table was made as of a snapshot, or nothing where today's queries made them all."""
+        from metalayer.core.lineage import Lineage, opaque  # noqa: PLC0415 - runs ask for no tags
+
+        models, made = self.project.models, facts.lineages_at(self.metastore.connection, snapshot)
+        derived = {name: model for name, model in models.items() if not model.is_source}
+        written = {name for name, model in derived.items() if isinstance(model.query, SqlQuery) and name in columns}
+        if written <= made.keys() <= derived.keys() and all(derived[name].meaning == made[name][0] for name in made):
+            return {}
+        today = self._lineages(columns)
+        past: dict[TableName, Lineage | None] = {
+            name: None if name in written else today[name] or opaque(model.inputs) for name, model in derived.items()
+        }
+        # What a table that is gone declared of its columns is not known any more.
+        return past | {name: Lineage.from_json(edges) if name in derived else None for name, (_, edges) in made.items()}
 
     def access_findings(self) -> tuple[AccessFinding, ...]:
         """Return what is wrong between policies, tables and people."""
@@ -775,7 +795,9 @@ class Workspace:
             _now(),
         )
         declared = terms(self.project)
-        found = Catalog(catalog.entries(self.project, graph, self._tags(columns), declared, known), declared, graph)
+        found = Catalog(
+            catalog.entries(self.project, graph, self._tags(columns, state.snapshot), declared, known), declared, graph
+        )
         if as_user is None:
             return found
         from metalayer.catalog.limits import seen, seen_graph, seen_terms  # noqa: PLC0415 - the owner's catalog is whole

@@ -160,6 +160,11 @@ class Lineage:
         )
 
 
+def opaque(inputs: Iterable[TableName]) -> Lineage:
+    """Return the lineage of what may do anything with its inputs, such as a Python model."""
+    return Lineage(tuple(inputs), (ColumnLineage("*", (), "its code is not read"),))
+
+
 def _source_json(source: ColumnSource) -> SourceJson:
     return {"table": str(source.table), "column": source.column, "kind": source.kind.value}
 

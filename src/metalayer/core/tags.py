@@ -64,9 +64,7 @@ def follow(
         lineages: where the columns of each table come from; None for a source or a Python model.
         declassified: what a steward has said.
     """
-    words: dict[Point, set[str]] = {}
-    for word in declassified:
-        words.setdefault(Point(word.table, word.column.lower()), set()).update(word.tags)
+    words = _words(declassified)
     released: dict[Point, frozenset[str]] = {}
     columns: dict[TableName, Mapping[str, Origins]] = {}
     rest: dict[TableName, Origins] = {}
@@ -85,6 +83,70 @@ def follow(
             assumed = _joined([assumed, *(so_far.rest.get(source.owner, {}) for source in model.inputs)])
         columns[table], rest[table] = own, assumed
     return Tags(columns, rest, released)
+
+
+def follow_past(
+    today: Tags, past: Mapping[TableName, Lineage | None], declassified: Iterable[Declassified] = ()
+) -> Tags:
+    """Return the tags of columns whose values earlier queries computed: what was edited and not run, what was then.
+
+    A column has the tags that it has today and those of what it came from then. Of a table that is not known any more,
+    and where the earlier query is not known, all tags of the project are assumed.
+
+    Args:
+        today: the tags by today's queries.
+        past: how every table that is made from others was made; None where that is not known.
+        declassified: what a steward has said.
+    """
+    words = _words(declassified)
+    named_today = (found for named in today.columns.values() for found in named.values())
+    everything = _joined([*today.rest.values(), *named_today])
+    columns = {table: dict(named) for table, named in today.columns.items()}
+    rest: dict[TableName, Origins] = {table: today.rest.get(table, {}) for table in (*today.rest, *past)}
+    settled = False
+    while not settled:  # tags only come, so this ends
+        settled = True
+        for table, lineage in past.items():
+            own = columns.setdefault(table, {})
+            for name, found in _then(lineage, Tags(columns, rest), everything):
+                for column in (name,) if name != "*" else (*own, "*"):
+                    free = words.get(Point(table, column), set())
+                    had = own.get(column, {}) if column != "*" else rest[table]
+                    more = {tag: origin for tag, origin in found.items() if tag not in had and tag not in free}
+                    if column == "*":
+                        rest[table], settled = {**had, **more}, settled and not more
+                    elif more or column not in own:
+                        own[column], settled = {**had, **more}, False
+            assumed = _joined([rest[table], *own.values()])
+            if assumed.keys() != rest[table].keys():
+                rest[table], settled = assumed, False
+    return Tags(columns, rest, today.released)
+
+
+def _then(lineage: Lineage | None, known: Tags, everything: Origins) -> Iterator[tuple[str, Origins]]:
+    """Yield the columns of a table, ``*`` for all others, with the tags that they had from an earlier query."""
+    if lineage is None:
+        yield "*", everything
+        return
+    for column in lineage.columns:
+        places = [(source.table, source.column) for source in column.sources if source.kind.is_direct]
+        places += [(table, "*") for table in lineage.inputs if column.unknown]
+        found = [_tags_of(table, name, known, everything) for table, name in places]
+        yield column.name.lower(), _joined(found)
+
+
+def _tags_of(table: TableName, column: str, known: Tags, everything: Origins) -> Origins:
+    if table.owner not in known.rest:
+        return everything
+    return known.rest[table.owner] if column == "*" else known.of(table, column)
+
+
+def _words(declassified: Iterable[Declassified]) -> dict[Point, set[str]]:
+    """Return which tags a steward has taken from which column."""
+    words: dict[Point, set[str]] = {}
+    for word in declassified:
+        words.setdefault(Point(word.table, word.column.lower()), set()).update(word.tags)
+    return words
 
 
 def _inherited(model: Model, lineage: Lineage | None, tags: Tags) -> Iterator[tuple[str, Origins]]:

@@ -48,7 +48,7 @@ class Seats:
         environment: str,
         lake: Lake,
         connection: Connection,
-        tags: Callable[[Mapping[TableName, Schema]], Tags],
+        tags: Callable[[Mapping[TableName, Schema], int], Tags],
         key: bytes,
     ) -> None:
         """Make room for readers.
@@ -58,7 +58,7 @@ class Seats:
             environment: its name.
             lake: where the tables are.
             connection: the metastore.
-            tags: the tags of all columns, given the columns of the tables.
+            tags: the tags of all columns, given the columns of the tables and the snapshot.
             key: the key by which masks hash.
         """
         self._project = project
@@ -106,7 +106,7 @@ class Seats:
             state = self._lake.state(at)
             columns = {name: table.schema.public for name, table in state.tables.items()}
             superseded = facts.superseded_of(self._connection, at)
-            found = self._snapshots[at] = _Snapshot(state, columns, superseded, self._tags(columns))
+            found = self._snapshots[at] = _Snapshot(state, columns, superseded, self._tags(columns, at))
             while len(self._snapshots) > _MOST_SNAPSHOTS:
                 self._snapshots.popitem(last=False)
         return found

@@ -554,6 +554,16 @@ def lineage_rows(connection: Connection) -> dict[TableName, object]:
     return {TableName.parse(str(table)): edges for table, edges in rows}
 
 
+def lineages_at(connection: Connection, snapshot: int) -> dict[TableName, tuple[str, Any]]:
+    """Return by which query each table was made as of a snapshot: its meaning, and its lineage as JSON."""
+    rows = connection.execute(
+        "SELECT DISTINCT ON (table_name) table_name, meaning, edges FROM metalayer.lineage WHERE snapshot_id <= %s "
+        "ORDER BY table_name, snapshot_id DESC",
+        (snapshot,),
+    ).fetchall()
+    return {TableName.parse(table): (meaning, edges) for table, meaning, edges in rows}
+
+
 def verdict_rows(
     connection: Connection, *, run_id: str | None = None, table: str | None = None
 ) -> list[dict[str, object]]:
