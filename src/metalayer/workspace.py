@@ -152,6 +152,8 @@ class Workspace:
         self._listener = listener
         self._environ = os.environ if environ is None else environ
         self._followed: tuple[Project, Mapping[TableName, Schema], Tags] | None = None
+        self._looked: LakeState | None = None
+        self._followed: tuple[Mapping[TableName, Schema], Tags] | None = None
 
     @classmethod
     def open(
@@ -248,7 +250,8 @@ class Workspace:
                 f"{model.name} has no source: it is built from other tables.",
                 hint="Name a bronze table; `metalayer source list` shows them.",
             )
-        table = self.lake.state().tables.get(physical(model.name, self.settings.name))
+        state = self.lake.state() if self._looked is None else self._looked
+        table = state.tables.get(physical(model.name, self.settings.name))
         options = resolve(model.query.options, Secrets.of(self.project, self._environ), location=model.location)
         filled = replace(model, query=replace(model.query, options=options))
         return open_source(filled, self.project.root, () if table is None else table.schema.public)
@@ -515,7 +518,13 @@ class Workspace:
     def plan(self, selection: str | None = None, *, refresh: bool = False) -> Plan:
         """Return what a run would do now, and why."""
         chosen = select(self.project, selection)
-        return decide(self.project, self._known(self.lake.state(), self.pending(chosen)), chosen, refresh=refresh)
+        state = self.lake.state()
+        self._looked = state  # every source asks for its table's columns: one look is enough for all
+        try:
+            pending = self.pending(chosen)
+        finally:
+            self._looked = None
+        return decide(self.project, self._known(state, pending), chosen, refresh=refresh)
 
     def explain(self, selection: str | None = None, *, refresh: bool = False) -> tuple[Plan, tuple[Explained, ...]]:
         """Return what a run would do now, and for each task how and why so; keys are looked for, nothing is changed."""
@@ -705,6 +714,8 @@ class Workspace:
 
     def _samples(self, result: RunResult) -> dict[str, list[dict[str, object]]]:
         """Return up to ten quarantined or rejected rows of each table that has any."""
+        if not result.results:
+            return {}
         found = {}
         tables = self.lake.state().tables
         for item in result.results:
