@@ -22,7 +22,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "metalayer.interfaces.cli"]
-LIMITS = {"metalayer --version": (0.15, None), "run, nothing to do": (0.5, 100)}
+LIMITS = {
+    "metalayer --version": (0.15, None),
+    "run, nothing to do": (0.5, 100),
+    "the same, 500 models": (1.0, 100),
+}
 
 
 def adopt_orphans() -> None:
@@ -39,7 +43,10 @@ def measured(arguments: list[str], directory: Path) -> tuple[float, float, float
         [*COMMAND, *arguments],
         cwd=directory,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            "PYTHONPATH": str(ROOT / "src"),
+        },
     )
     _, status, usage = os.wait4(child.pid, 0)
     wall = time.perf_counter() - begun
@@ -55,6 +62,19 @@ def measured(arguments: list[str], directory: Path) -> tuple[float, float, float
     return wall, cpu, usage.ru_maxrss / 1024
 
 
+def many_models(project: Path, count: int) -> Path:
+    """Write a project of one source and so many tables in all."""
+    for directory in ("bronze", "gold", "data"):
+        (project / directory).mkdir(parents=True)
+    (project / "metalayer.yml").write_text("name: large\nversion: 1\n", encoding="utf-8")
+    (project / "bronze/a.yml").write_text("type: csv\npath: data/*.csv\ncolumns: {a: bigint}\n", encoding="utf-8")
+    (project / "data/a.csv").write_text("a\n1\n", encoding="utf-8")
+    for number in range(1, count):
+        text = f"/*---\nkind: full\n---*/\nSELECT a + {number} AS a FROM bronze.a__current\n"
+        (project / f"gold/m{number}.sql").write_text(text, encoding="utf-8")
+    return project
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=7)
@@ -66,7 +86,15 @@ def main() -> None:
         measured(["-C", str(shop), "run"], Path(scratch))
         time.sleep(2.5)
         measured(["-C", str(shop), "run"], Path(scratch))
-        cases = {"metalayer --version": ["--version"], "run, nothing to do": ["-C", str(shop), "run"]}
+        large = many_models(Path(scratch, "large"), 500)
+        for _ in range(2):
+            measured(["-C", str(large), "run"], Path(scratch))
+            time.sleep(2.5)
+        cases = {
+            "metalayer --version": ["--version"],
+            "run, nothing to do": ["-C", str(shop), "run"],
+            "the same, 500 models": ["-C", str(large), "run"],
+        }
         load, cores, version = os.getloadavg()[0], os.cpu_count(), sys.version.split()[0]
         print(f"load {load:.1f}, {cores} cores, Python {version}, medians of {repeat}")
         print(f"{'':24} {'wall s':>8} {'CPU s':>8} {'MB':>6}   goal")
