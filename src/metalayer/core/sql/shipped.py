@@ -76,10 +76,9 @@ SHIPPED: tuple[Shipped, ...] = (
         ("value", "locale", "type"),
         cleaning.parse_number,
         "the type, else decimal(38,10)",
-        "A number as the locale writes it: its decimal sign, groups of three digits by its sign or a "
-        "blank, any minus "
-        "sign, one behind, or parentheses. Grouped otherwise it is NULL, not a guess. `type` "
-        "rounds.",
+        "A number as the locale writes it: its decimal sign, groups of three digits by its sign or a blank, any "
+        "minus sign, one behind, or parentheses. Grouped otherwise it is NULL, not a guess. `type` rounds; one of "
+        "at most 18 digits is read several times as fast.",
         (
             ("parse_number('1.234,56', 'de')", "1234.56"),
             ("parse_number('1’234.5', 'de-CH')", "1234.5"),

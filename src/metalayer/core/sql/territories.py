@@ -347,7 +347,11 @@ def territories() -> tuple[tuple[str, ...], ...]:
 @functools.cache
 def countries() -> str:
     """Return the text in which a country's code is found behind ``;key=``."""
-    pairs = [(key.lower(), row[0]) for row in territories() for key in (*row[:3], *row[5:]) if key]
+    codes = [(key.lower(), row[0]) for row in territories() for key in row[:3] if key]
+    pairs = [
+        *codes,
+        *((key, row[0]) for row in territories() for key in row[5:]),
+    ]  # what is looked for most comes first
     return "".join(f";{key}={code}" for key, code in pairs) + ";"
 
 
