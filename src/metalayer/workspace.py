@@ -153,7 +153,6 @@ class Workspace:
         self._environ = os.environ if environ is None else environ
         self._followed: tuple[Project, Mapping[TableName, Schema], Tags] | None = None
         self._looked: LakeState | None = None
-        self._followed: tuple[Mapping[TableName, Schema], Tags] | None = None
 
     @classmethod
     def open(
