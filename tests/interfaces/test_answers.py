@@ -358,6 +358,8 @@ def test_rollback(project: Metalayer) -> None:
     assert (done["undone"], done["held"]) == ([run["run"]], True)
     (row, first) = held("history", project("history", "-o", "json").json)
     assert (row["command"], first["undone_by"]) == ("rollback", row["run"])
+    findings = held("doctor", project("doctor", "-o", "json", code=1).json)["findings"]
+    assert [item["name"] for item in findings if not item["ok"]] == ["runs"]
     refused = project("run", code=1)
     assert "mend: Mend what was wrong, then let runs go on with: metalayer rollback --release" in refused.err
     assert held("rollback", project("rollback", "--release", "-o", "json").json)["held"] is False

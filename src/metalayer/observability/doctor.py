@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalayer.core.errors import MetaLayerError
+from metalayer.core.event import EventKind
 
 if TYPE_CHECKING:
     from metalayer.lake import Lake
@@ -71,6 +72,8 @@ def examine_environment(
         return
     yield found("lake", lambda: _tables(lake()))
     yield found("locks", lambda: _locks(metastore(), environment))
+    yield found("runs", lambda: _runs(metastore(), environment))
+    yield found("backup", lambda: _backup(metastore()))
 
 
 def _server(metastore: Metastore) -> str:
@@ -119,3 +122,17 @@ def _disk(data: str) -> Finding:
 def _locks(metastore: Metastore, environment: str) -> str:
     with metastore.publisher_lock(environment, wait=False, holder="doctor"):
         return f"nobody publishes to {environment}"
+
+
+def _runs(metastore: Metastore, environment: str) -> str:
+    from metalayer.metastore.publications import refuse_held  # noqa: PLC0415 - the environment's only
+
+    refuse_held(metastore.connection, environment)
+    return "nothing holds them"
+
+
+def _backup(metastore: Metastore) -> str:
+    from metalayer.metastore.facts import last_event  # noqa: PLC0415 - the environment's only
+
+    last = last_event(metastore.connection, EventKind.BACKED_UP)
+    return "none yet: metalayer admin backup DIR" if last is None else f"the last is of {last:%Y-%m-%d %H:%M} UTC"
