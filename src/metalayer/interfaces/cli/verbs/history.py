@@ -55,7 +55,8 @@ def _tell_runs(rows: Sequence[Answer]) -> None:
     if not rows:
         say("no run yet")
         return
-    names = ("run", "state", "command", "selection", "snapshot", "user", "seconds")
+    undone = ("undone_by",) if any(row["undone_by"] for row in rows) else ()
+    names = ("run", "state", *undone, "command", "selection", "snapshot", "user", "seconds")
     texts = [
         [Label("" if value is None else str(value)) for value in (*(row[name] for name in names[:-1]), _seconds(row))]
         for row in rows
