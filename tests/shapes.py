@@ -145,6 +145,18 @@ SHAPES: tuple[Shape, ...] = (
         "SELECT customer, count(*) AS n, sum(amount) AS total FROM bronze.orders GROUP BY customer",
     ),
     Shape(
+        "sums",
+        ("customer",),
+        "SELECT customer, count(*) AS n, sum(quantity) AS q, count(amount) AS m, sum(amount) FILTER (WHERE quantity > 0) "
+        "AS a FROM bronze.orders WHERE day IS NOT NULL GROUP BY customer",
+    ),
+    Shape(
+        "sums_uncounted",
+        ("country", "day"),
+        "SELECT c.country, o.day, sum(o.quantity) AS q, max(o.amount) AS best, min(o.id) AS least "
+        "FROM bronze.orders o LEFT JOIN bronze.customers c USING (customer) GROUP BY ALL",
+    ),
+    Shape(
         "group_expression",
         ("month", "country"),
         "SELECT date_trunc('month', o.day) AS month, coalesce(c.country, 'none') AS country, count(*) AS n, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import duckdb
 import pytest
@@ -106,6 +106,8 @@ def run(
         made.append(name(f"step {number}"))
         engine.execute(f"CREATE OR REPLACE TEMP TABLE {made[-1]} AS {bind(step, item, name)}")
     engine.execute(f"CREATE OR REPLACE TEMP TABLE {name('keys')} AS {bind(plan.keys, item, name)}")
+    if plan.sums is not None:
+        prove_sums(engine, plan, item, name)
     key = " AND ".join(f"o.{quote(column)} IS NOT DISTINCT FROM k.{quote(column)}" for column in shape.key)
     kept = f"SELECT * FROM result o WHERE NOT EXISTS (FROM {name('keys')} k WHERE {key})"
     engine.execute(f"CREATE OR REPLACE TEMP TABLE maintained AS {kept} UNION ALL {bind(plan.select, item, name)}")
@@ -121,6 +123,28 @@ def run(
     ((affected,),) = engine.execute(f"SELECT count(*) FROM {name('keys')}").fetchall()
     ((there,),) = engine.execute("SELECT count(*) FROM anew").fetchall()
     return plan.way, affected, there
+
+
+def prove_sums(
+    engine: duckdb.DuckDBPyConnection,
+    plan: Maintenance,
+    item: Callable[[str, Image], str],
+    name: Callable[[str], str],
+) -> None:
+    """Hold the groups that follow from what came and went against those computed again."""
+    assert plan.sums is not None
+    delta, doubt, keys = name("delta"), name("doubt"), name("keys")
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE {delta} AS {bind(plan.sums.delta(), item, name)}")
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE {doubt} AS {plan.sums.doubtful(keys, delta, 'result', None)}")
+    again = bind(plan.select, item, lambda of: doubt if of == "keys" else name(of))
+    wanted = bind(plan.select, item, name)
+    found = f"({plan.sums.merged(delta, 'result', doubt)} UNION ALL {again})"
+    types = engine.execute(f"DESCRIBE {wanted}").fetchall()
+    if any(kind == "DOUBLE" for _, kind, *_ in types):
+        return
+    for left, right in ((found, f"({wanted})"), (f"({wanted})", found)):
+        differs = engine.execute(f"SELECT * FROM {left} EXCEPT ALL SELECT * FROM {right}").fetchall()
+        assert not differs, (left, differs, plan)
 
 
 def prove(engine: duckdb.DuckDBPyConnection, functions: Functions, shape: Shape, seed: int) -> None:

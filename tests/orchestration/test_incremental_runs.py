@@ -94,6 +94,13 @@ HISTORIES = (
         time="day",
         deleted="gone",
     ),
+    sql(
+        "gold.totals",
+        "SELECT customer, count(*) AS n, sum(amount) AS total, count(quantity) AS m FROM silver.orders GROUP BY customer",
+        Kind.KEYED,
+        key=("customer",),
+        checks=(check(Range(None, 3), "n"),),
+    ),
     sql("gold.everything", "SELECT id, day FROM silver.orders", Kind.APPEND),
     sql("gold.days", "SELECT id, day FROM silver.orders WHERE day IS NOT NULL", Kind.TIME_RANGE, time="day"),
     sql("gold.customers_of_days", "SELECT day, customer, count(*) AS n FROM silver.orders GROUP BY ALL"),

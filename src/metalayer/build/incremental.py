@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metalayer.core.sql.images import Image
     from metalayer.core.sql.incremental import Change, Inputs, Maintenance
     from metalayer.core.sql.steady import Functions
+    from metalayer.core.sql.sums import Sums
     from metalayer.lake import Changes, Session, TableState
 
 LIVE = "__live"
@@ -473,7 +474,35 @@ def _run(model: Model, plan: Maintenance, key: tuple[str, ...], columns: Schema,
     small |= _newest(plan, inputs, keys, make, name)
     select = bind(plan.select, item, name)
     found = session.describe(select)
+    if plan.sums is not None and _are_exact(plan.sums, found) and model.kind is not Kind.SCD2:
+        delta, doubt = name("delta"), name("doubtful")
+        make(delta, bind(plan.sums.delta(), item, name))
+        old = session.relation_sql(before.name)
+        make(doubt, plan.sums.doubtful(keys, delta, old, _waiting(model, site)))
+        again = int(str(session.query(f"SELECT count(*) FROM {doubt}")[0][0]))
+        merged = plan.sums.merged(delta, old, doubt if again else None)
+        if again:
+            only = bind(plan.select, item, lambda of: doubt if of == "keys" else name(of))
+            merged = f"{merged} UNION ALL {only}"
+        select, found = merged, session.describe(merged)
     return Part(keys, of_key, count, inputs.changed, select, found, columns, plan.reason, tuple(made))
+
+
+def _are_exact(sums: Sums, found: Schema) -> bool:
+    """Tell whether all measures are of types that may be added to."""
+    from metalayer.core.sql.sums import EXACT  # noqa: PLC0415 - an idle run parses no SQL
+
+    types = {column.name.lower(): str(column.type) for column in found}
+    return all(
+        measure.kind not in EXACT or types[measure.name.lower()].startswith(EXACT[measure.kind])
+        for measure in sums.measures
+    )
+
+
+def _waiting(model: Model, site: Site) -> str | None:
+    """Return a FROM item of the rows that a model's checks set aside, if there are any."""
+    stored = site.state.tables.get(physical(model.name.quarantine, site.context.environment))
+    return None if stored is None or stored.rows == 0 else site.session.relation_sql(stored.name)
 
 
 def _newest(

@@ -69,6 +69,7 @@ class Shape:
         where: further conditions.
         items: another SELECT list; then nothing is grouped, windowed or made distinct.
         side: another side for the first join.
+        extra: further items at the end of the SELECT list.
     """
 
     overrides: Mapping[int, str] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class Shape:
     where: tuple[str, ...] = ()
     items: tuple[str, ...] | None = None
     side: str | None = None
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +112,7 @@ class Images:
     def select(self, block: Select, image: Image, shape: Shape) -> str:
         """Return a SELECT in another shape."""
         tree = block.tree.copy()
-        if shape.items is not None:
-            for key in ("group", "having", "qualify", "distinct", "order", "windows"):
-                tree.set(key, None)
-            where = None if block.where is None else exp.Where(this=block.where.copy())
-            tree.set("where", where)
-            tree.set("expressions", [exp.to_identifier("→items", quoted=True)])
-        if shape.side is not None:
-            tree.args["joins"][0].set("side", shape.side)
-            tree.args["joins"][0].set("kind", None)
+        _reshape(tree, block, shape)
         conditions = [*shape.where, *self._left_over(block, shape)]
         if conditions:
             tree.set("where", _with(tree.args.get("where"), conditions))
@@ -127,6 +121,7 @@ class Images:
             text = text.replace(quote(f"→c{number}"), condition)
         if shape.items is not None:
             text = text.replace(quote("→items"), ", ".join(shape.items))
+        text = text.replace(quote("→extra"), ", ".join(shape.extra))
         limits = self._limits(block, shape)
         for index, source in enumerate(block.sources):
             if source.block is not None:
@@ -189,6 +184,20 @@ class Images:
                 if other not in shape.overrides:
                     put(other, found, taken)
         return limits
+
+
+def _reshape(tree: exp.Select, block: Select, shape: Shape) -> None:
+    """Give a tree, a copy, another SELECT list or another first join."""
+    if shape.items is not None:
+        for key in ("group", "having", "qualify", "distinct", "order", "windows"):
+            tree.set(key, None)
+        tree.set("where", None if block.where is None else exp.Where(this=block.where.copy()))
+        tree.set("expressions", [exp.to_identifier("→items", quoted=True)])
+    if shape.extra:
+        tree.append("expressions", exp.to_identifier("→extra", quoted=True))
+    if shape.side is not None:
+        tree.args["joins"][0].set("side", shape.side)
+        tree.args["joins"][0].set("kind", None)
 
 
 def _limits_rows(block: Select, index: int | None) -> bool:

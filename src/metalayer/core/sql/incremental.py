@@ -42,6 +42,7 @@ from metalayer.core.sql.blocks import (
 from metalayer.core.sql.images import Among, Image, Images, Shape, Within
 from metalayer.core.sql.parse import parse_statement
 from metalayer.core.sql.steady import Functions, unsteady
+from metalayer.core.sql.sums import Sums, sums_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Maintenance:
         steps: SELECTs, each of a temporary table that later ones may read, in order.
         keys: the SELECT of the keys that may differ, each once.
         select: the SELECT of the query's rows for these keys.
+        sums: how the rows follow from what came and went alone, where they do.
         reached: for tables that ``select`` reads only the affected rows of, their columns by the key's columns.
     """
 
@@ -90,6 +92,7 @@ class Maintenance:
     keys: str = ""
     select: str = ""
     reached: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
+    sums: Sums | None = None
 
 
 _MARK = re.compile(r'"→(new|old|plus|minus):([^"]+)"')
@@ -176,7 +179,15 @@ def _planned(text: str, key: tuple[str, ...], inputs: Inputs, changes: Mapping[s
         keys,
         select,
         _reached(block, [(name, name) for name in key]),
+        _sums(block, key, planner),
     )
+
+
+def _sums(block: Block, key: tuple[str, ...], planner: _Planner) -> Sums | None:
+    if not isinstance(block, Select) or len(planner.changes) != 1:
+        return None
+    (change,) = planner.changes.values()
+    return sums_of(block, key, planner.images, change.inserts, change.deletes)
 
 
 def _reader(inputs: Inputs) -> Reader:
