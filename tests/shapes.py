@@ -147,7 +147,8 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "sums",
         ("customer",),
-        "SELECT customer, count(*) AS n, sum(quantity) AS q, count(amount) AS m, sum(amount) FILTER (WHERE quantity > 0) "
+        "SELECT customer, count(*) AS n, sum(quantity) AS q, count(amount) AS m, "
+        "sum(amount) FILTER (WHERE quantity > 0) "
         "AS a FROM bronze.orders WHERE day IS NOT NULL GROUP BY customer",
     ),
     Shape(

@@ -96,7 +96,7 @@ HISTORIES = (
     ),
     sql(
         "gold.totals",
-        "SELECT customer, count(*) AS n, sum(amount) AS total, count(quantity) AS m FROM silver.orders GROUP BY customer",
+        "SELECT customer, count(*) AS n, sum(amount) AS total, count(quantity) AS m FROM silver.orders GROUP BY ALL",
         Kind.KEYED,
         key=("customer",),
         checks=(check(Range(None, 3), "n"),),

@@ -429,72 +429,99 @@ def _planned(
 # Running ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Work:
+    """The temporary tables of one model while its part is found. Not a value: it is worked on."""
+
+    model: Model
+    plan: Maintenance
+    inputs: _Named
+    made: list[str] = field(default_factory=list)
+    small: dict[tuple[str, Image], str] = field(default_factory=dict)
+
+    def name(self, of: str) -> str:
+        return quote(f"{of} of {self.model.name}")
+
+    def item(self, leaf: str, image: Image) -> str:
+        return self.small.get((leaf, image)) or self.inputs.item(leaf, image)
+
+    def make(self, of: str, select: str) -> str:
+        table = self.name(of)
+        self.inputs.site.session.query(f"CREATE OR REPLACE TEMP TABLE {table} AS {select}")
+        self.made.append(table)
+        return table
+
+    def count(self, table: str) -> int:
+        return int(str(self.inputs.site.session.query(f"SELECT count(*) FROM {table}")[0][0]))
+
+    def bind(self, text: str, keys: str | None = None) -> str:
+        from metalayer.core.sql.incremental import bind  # noqa: PLC0415 - an idle run parses no SQL
+
+        return bind(text, self.item, lambda of: keys if keys is not None and of == "keys" else self.name(of))
+
+    def shrink(self, text: str) -> None:
+        """Make tables of change sets that SQL reads more than once."""
+        from metalayer.core.sql.images import Image  # noqa: PLC0415 - an idle run parses no SQL
+
+        for leaf in self.inputs.leaves:
+            for image in (Image.PLUS, Image.MINUS):
+                if text.count(f'"→{image.value}:{leaf}"') > 1:
+                    rows = f"SELECT * FROM {self.inputs.item(leaf, image)}"
+                    self.small[leaf, image] = self.make(f"{image.value} {leaf}", rows)
+
+
 def _run(model: Model, plan: Maintenance, key: tuple[str, ...], columns: Schema, inputs: _Named) -> Part:
     """Find the affected keys."""
-    from metalayer.core.sql.images import Image  # noqa: PLC0415 - an idle run parses no SQL
-    from metalayer.core.sql.incremental import bind  # noqa: PLC0415
-
-    site, made = inputs.site, list[str]()
+    site, work = inputs.site, _Work(model, plan, inputs)
     session = site.session
-    texts = " ".join([*plan.steps, plan.keys])
-    small: dict[tuple[str, Image], str] = {}
-
-    def name(of: str) -> str:
-        return quote(f"{of} of {model.name}")
-
-    def item(leaf: str, image: Image) -> str:
-        return small.get((leaf, image)) or inputs.item(leaf, image)
-
-    def make(table: str, select: str) -> None:
-        session.query(f"CREATE OR REPLACE TEMP TABLE {table} AS {select}")
-        made.append(table)
-
-    for leaf in inputs.leaves:
-        for image in (Image.PLUS, Image.MINUS):
-            if texts.count(f'"→{image.value}:{leaf}"') > 1:
-                table = name(f"{image.value} {leaf}")
-                make(table, f"SELECT * FROM {inputs.item(leaf, image)}")
-                small[leaf, image] = table
-    for number, step in enumerate(plan.steps):
-        make(name(f"step {number}"), bind(step, item, name))
     have = {column.name.lower(): column for column in columns}
     if not have.keys() >= {column.lower() for column in key}:
         raise _NotProvableError("its columns changed")
     of_key = tuple(have[column.lower()] for column in key)
-    keys = name("keys")
-    parts = [f"SELECT {_fields(of_key)} FROM ({bind(plan.keys, item, name)})", *_of_parents(model, of_key, site)]
-    distinct = parts[0] if len(parts) == 1 else f"SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})"
-    make(keys, distinct)
-    count = int(str(session.query(f"SELECT count(*) FROM {keys}")[0][0]))
+    sums = plan.sums if model.kind is not Kind.SCD2 and _are_exact(plan.sums, columns) else None
+    if sums is not None:
+        delta = work.make("delta", work.bind(sums.delta()))
+        found_keys = f"SELECT {_fields(of_key)} FROM {delta}"
+    else:
+        work.shrink(" ".join([*plan.steps, plan.keys]))
+        for number, step in enumerate(plan.steps):
+            work.make(f"step {number}", work.bind(step))
+        found_keys = f"SELECT {_fields(of_key)} FROM ({work.bind(plan.keys)})"
+    parts = [found_keys, *_of_parents(model, of_key, site)]
+    keys = work.make("keys", parts[0] if len(parts) == 1 else f"SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})")
+    count = work.count(keys)
     before = site.state.tables[physical(model.name, site.context.environment)]
-    if before.rows > _MANY and count > _MOST * before.rows:
-        for table in made:
+    if sums is None and before.rows > _MANY and count > _MOST * before.rows:
+        for table in work.made:
             session.query(f"DROP TABLE {table}")
         raise _NotProvableError(f"{count} keys are affected, of {before.rows} rows that there are")
-    small |= _newest(plan, inputs, keys, make, name)
-    select = bind(plan.select, item, name)
+    if sums is not None:
+        select = _summed(work, sums, keys, session.relation_sql(before.name), _waiting(model, site))
+    else:
+        work.small |= _newest(work, keys)
+        select = work.bind(plan.select)
     found = session.describe(select)
-    if plan.sums is not None and _are_exact(plan.sums, found) and model.kind is not Kind.SCD2:
-        delta, doubt = name("delta"), name("doubtful")
-        make(delta, bind(plan.sums.delta(), item, name))
-        old = session.relation_sql(before.name)
-        make(doubt, plan.sums.doubtful(keys, delta, old, _waiting(model, site)))
-        again = int(str(session.query(f"SELECT count(*) FROM {doubt}")[0][0]))
-        merged = plan.sums.merged(delta, old, doubt if again else None)
-        if again:
-            only = bind(plan.select, item, lambda of: doubt if of == "keys" else name(of))
-            merged = f"{merged} UNION ALL {only}"
-        select, found = merged, session.describe(merged)
-    return Part(keys, of_key, count, inputs.changed, select, found, columns, plan.reason, tuple(made))
+    return Part(keys, of_key, count, inputs.changed, select, found, columns, plan.reason, tuple(work.made))
 
 
-def _are_exact(sums: Sums, found: Schema) -> bool:
+def _summed(work: _Work, sums: Sums, keys: str, old: str, waiting: str | None) -> str:
+    """Return the SELECT of groups that follow from what came and went, doubtful ones computed again."""
+    delta = work.name("delta")
+    doubt = work.make("doubtful", sums.doubtful(keys, delta, old, waiting))
+    if not work.count(doubt):
+        return sums.merged(delta, old, None)
+    return f"{sums.merged(delta, old, doubt)} UNION ALL {work.bind(work.plan.select, doubt)}"
+
+
+def _are_exact(sums: Sums | None, found: Schema) -> bool:
     """Tell whether all measures are of types that may be added to."""
+    if sums is None:
+        return False
     from metalayer.core.sql.sums import EXACT  # noqa: PLC0415 - an idle run parses no SQL
 
     types = {column.name.lower(): str(column.type) for column in found}
     return all(
-        measure.kind not in EXACT or types[measure.name.lower()].startswith(EXACT[measure.kind])
+        measure.kind not in EXACT or types.get(measure.name.lower(), "").startswith(EXACT[measure.kind])
         for measure in sums.measures
     )
 
@@ -505,13 +532,7 @@ def _waiting(model: Model, site: Site) -> str | None:
     return None if stored is None or stored.rows == 0 else site.session.relation_sql(stored.name)
 
 
-def _newest(
-    plan: Maintenance,
-    inputs: _Named,
-    keys: str,
-    make: Callable[[str, str], None],
-    name: Callable[[str], str],
-) -> dict[tuple[str, Image], str]:
+def _newest(work: _Work, keys: str) -> dict[tuple[str, Image], str]:
     """Return a smaller image of a source's rows where the newest row of each key is wanted, and most came just now.
 
     A row that came and is later than all that were there decides its key alone. Only for the other affected keys the
@@ -519,6 +540,7 @@ def _newest(
     """
     from metalayer.core.sql.images import Image  # noqa: PLC0415 - an idle run parses no SQL
 
+    plan, inputs = work.plan, work.inputs
     moved = [leaf for leaf, item in inputs.leaves.items() if not item.changes.is_empty or item.newly]
     if len(moved) != 1 or not moved[0].endswith(LIVE):
         return {}
@@ -532,16 +554,12 @@ def _newest(
     plus, old = inputs.item(leaf, Image.PLUS), inputs.item(leaf, Image.OLD)
     own = {quote(column): quote(reached[column.lower()]) for column in model.key}
     listed = ", ".join(own)
-    decided, open_ = name("decided"), name("undecided")
     latest = f"SELECT max({first}) FROM {old}"
-    make(decided, f"SELECT {listed} FROM {plus} GROUP BY {listed} HAVING max({first}) > ({latest})")
+    decided = work.make("decided", f"SELECT {listed} FROM {plus} GROUP BY {listed} HAVING max({first}) > ({latest})")
     equal = " AND ".join(f"k.{mine} IS NOT DISTINCT FROM d.{column}" for column, mine in own.items())
     taken = ", ".join(f"k.{mine}" for mine in own.values())
-    make(
-        open_,
-        f"SELECT DISTINCT {taken} FROM {keys} AS k ANTI JOIN {decided} AS d ON {equal}",
-    )
-    if inputs.site.session.query(f"SELECT count(*) FROM {open_}")[0][0] == 0:
+    open_ = work.make("undecided", f"SELECT DISTINCT {taken} FROM {keys} AS k ANTI JOIN {decided} AS d ON {equal}")
+    if not work.count(open_):
         return {(leaf, Image.NEW): plus}
     at = " AND ".join(f"o.{column} IS NOT DISTINCT FROM u.{mine}" for column, mine in own.items())
     rest = f"SELECT o.* FROM {old} AS o SEMI JOIN {open_} AS u ON {at}"

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from metalayer.lake import Changes
 
 
+MOST_COMPARED = 10_000
+"""Up to how many changed rows are compared: of more, building what follows from them tells as much for less."""
+
+
 def columns_read(model: Model, table: TableName, columns: Mapping[TableName, Schema]) -> frozenset[str] | None:
     """Return the columns of an input that decide a model's rows, in lower case; None where that is not known."""
     if table not in model.inputs:
@@ -60,6 +64,8 @@ def _same_rows(changes: Changes, read: frozenset[str], site: Site) -> bool:
     if changes.before is None or changes.after is None:
         return False
     if changes.is_exact and changes.rows_before != changes.rows_after:
+        return False
+    if changes.rows_before > MOST_COMPARED:
         return False
     fields = ", ".join(quote(name) for name in changes.schema.names if name.lower() in read) or "1 AS one"
     before, after = f"SELECT {fields} FROM {changes.before}", f"SELECT {fields} FROM {changes.after}"

@@ -234,7 +234,7 @@ def landed(
 
     session, table = site.session, change.change.table
     session.overlay(change.change)
-    after = int(str(session.query(f"SELECT count(*) FROM {session.relation_sql(table)}")[0][0]))
+    after = session.count(table)
     account_ = account(cleaned, change, before, after)
     changes = [] if _says_nothing(change.change, before) else [change.change]
     if waiting is not None:

@@ -206,6 +206,11 @@ class Session:
                 return quote_path(CATALOG, table.layer.value, table.name)
         return files.read_sql(staged)
 
+    def count(self, table: TableName) -> int:
+        """Return how many rows a table has, as its files say: those of the pinned snapshot, or what was overlaid."""
+        staged = self._staged(table)
+        return int(self.query(files.count_sql(self.files(table) if staged is None else staged))[0][0])
+
     def is_staged(self, table: TableName) -> bool:
         """Tell whether a staged change of the table is overlaid that does not drop it."""
         return self._shared.staged.get(table) is not None
