@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import signal
+import sys
+from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
-from interfaces.conftest import Metalayer
+from interfaces.conftest import Done, Metalayer, environment
 from interfaces.test_answers import held
+from metalayer.interfaces.cli.process import run_process
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """`metalayer` in this process: its start is tested elsewhere, and here are dozens of commands."""
+
+    metalayer: Metalayer
+
+    def __call__(self, *arguments: str, code: int = 0, stdin: str = "") -> Done:
+        before = signal.getsignal(signal.SIGTERM)
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        try:
+            with (
+                mock.patch.dict(os.environ, environment(self.metalayer.settings), clear=True),
+                mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+                contextlib.chdir(self.metalayer.directory),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                came = run_process(list(arguments))
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        for stream in (out, err):
+            stream.seek(0)
+        done = Done(came, out.read(), err.read())
+        assert came == code, f"{arguments}: {came}\n{done.out}\n{done.err}"
+        return done
+
 
 POLICIES = """
 roles:
@@ -29,8 +65,8 @@ retention:
 
 
 def test_people_and_what_they_see(ran: Metalayer) -> None:
-    metalayer = ran
-    policies = metalayer.directory / "policies"
+    metalayer = Here(ran)
+    policies = ran.directory / "policies"
     policies.mkdir()
     (policies / "sales.yml").write_text(POLICIES, "utf-8")
 
