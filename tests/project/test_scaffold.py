@@ -62,12 +62,25 @@ def test_a_project_is_not_made_twice(tmp_path: Path) -> None:
         init(str(tmp_path), "shop")
 
 
-def test_files_in_the_way_are_named_and_nothing_is_written(tmp_path: Path) -> None:
+def test_what_is_there_already_stays_and_what_is_missing_comes(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(UsageError, match=r"README\.md"):
-        init(str(tmp_path), "shop")
-    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    (tmp_path / ".gitignore").write_text("*.log\n.env")
+    written = init(str(tmp_path), "shop")
     assert (tmp_path / "README.md").read_text() == "mine"
+    assert "README.md" not in written
+    assert ".gitignore" in written
+    lines = (tmp_path / ".gitignore").read_text().splitlines()
+    assert lines[:2] == ["*.log", ".env"]
+    assert {".metalayer/", "__pycache__/"} < set(lines)
+    assert lines.count(".env") == 1
+    assert load(tmp_path, sources=registered()).name == "shop"
+
+
+def test_a_gitignore_that_is_no_text_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"gitignore cannot be completed"):
+        init(str(tmp_path), "shop")
+    assert [path.name for path in tmp_path.iterdir()] == [".gitignore"]
 
 
 def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def encoding(table: Table, chance: random.Random) -> File:
     content = written(lines_of(table, style), style)
     if name == "utf-16-be":
         content = b"\xfe\xff" + content
-    return File(f"encoding {name}", content, table, unreadable=name == "mac-roman")
+    return File(f"encoding {name}", content, table)
 
 
 @fault

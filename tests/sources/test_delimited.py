@@ -247,7 +247,7 @@ def test_rejects_in_several_files_of_a_batch(put: Put, read: Read) -> None:
     ("dialect", "message"),
     [
         ({"encoding": "klingon"}, "encoding 'klingon'"),
-        ({"encoding": "windows-1252"}, "encoding 'windows-1252'"),
+        ({"encoding": "base64"}, "encoding 'base64'"),
         ({"quote": "''"}, "`quote` should be one character"),
         ({"delimiter": ""}, "not of 1 to 4 bytes"),
         ({"decimal": ",", "thousands": ","}, "are the same"),

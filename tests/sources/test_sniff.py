@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from metalayer.core.errors import SourceError, UsageError
 from metalayer.sources import source_type
 from metalayer.sources.dialect import TextDialect
+from metalayer.sources.files import CSV
 from metalayer.sources.formats import TextOptions
 from metalayer.sources.sniff import Sniffed, sniff
 from sources.loading import DuckEngine, load
@@ -242,12 +243,10 @@ def test_the_type_is_told_by_the_names_or_by_the_caller(put: Put, look: Look) ->
 
 def test_what_cannot_be_looked_at_says_why(put: Put, look: Look) -> None:
     put("empty.csv", "")
-    put("cp.csv", "id,n\n1,€\n".encode("cp1252"))
     put("broken.csv.gz", b"no archive")
     put("broken.json", "[{")
     for name, said in (
         ("empty.csv", "empty"),
-        ("cp.csv", "windows-1252"),
         ("broken.csv.gz", "cannot be read"),
         ("broken.json", "JSON"),
     ):
@@ -292,3 +291,29 @@ def test_what_is_pinned_reads_what_was_looked_at(
                     pass
                 case int() | Decimal():
                     assert Decimal(cell.replace(",", "") if dialect(found).thousands else cell) == value
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "pinned"),
+    [
+        ("utf-8-sig", "Zürich", "utf-8"),
+        ("utf-16", "Zürich", "utf-16"),
+        ("utf-16-le", "Zürich", "utf-16-le"),
+        ("latin-1", "Zürich", "latin-1"),
+        ("cp1252", "Zürich \u2013 5 €", "windows-1252"),
+        ("cp1250", "Łódź", "windows-1250"),
+        ("cp1251", "Москва", "windows-1251"),
+    ],
+)
+def test_an_encoding_is_found_and_read(
+    put: Put, look: Look, tmp_path: Path, engine: DuckEngine, encoding: str, text: str, pinned: str
+) -> None:
+    put("a.csv", "".join(["city,n\n", *(f"{text} {number},{number}\n" for number in range(50))]).encode(encoding))
+    sniffed = look("a.csv")
+    assert isinstance(sniffed.options, TextOptions)
+    assert sniffed.options.dialect.encoding == pinned
+    loaded = load(CSV.open(sniffed.options, sniffed.columns, str(tmp_path), "fail"), engine)
+    assert loaded.balances
+    assert loaded.column("city")[:2] == [f"{text} 0", f"{text} 1"]
+    assert loaded.column("n") == list(range(50))
+    assert not list(tmp_path.glob("copies-*"))

@@ -59,6 +59,7 @@ _ENVIRONMENT = """\
 # METALAYER_PROD_URL=postgresql://user:password@host:5432/database
 """
 
+_IGNORE = ".gitignore"
 _README = """\
 # {name}
 
@@ -76,6 +77,8 @@ _KEPT = {
 def init(directory: str, name: str | None = None) -> tuple[str, ...]:
     """Make a project in a directory, which is made where it is not there.
 
+    What people have there already, such as a README, stays as it is; a .gitignore gets the lines that it lacks.
+
     Args:
         directory: where.
         name: the project's name; the default is the directory's.
@@ -84,14 +87,30 @@ def init(directory: str, name: str | None = None) -> tuple[str, ...]:
         The files written, relative to the directory.
 
     Raises:
-        UsageError: one of the files is there already, the name is none, or the directory cannot be written; then
-            nothing was written.
+        UsageError: it is a project already, the name is none, or the directory cannot be written.
     """
     root = Path(directory).resolve()
     files = project_files(name or _name_of(root))
     if (root / SETTINGS_FILE).exists():
         raise UsageError(f"{root} is a project already.", hint=f"Use it as it is: `metalayer -C {directory} plan`.")
-    return _write(root, files)
+    completed = (_IGNORE,) if (root / _IGNORE).exists() and _ignore(root) else ()
+    return completed + _write(root, {path: text for path, text in files.items() if not (root / path).exists()})
+
+
+def _ignore(root: Path) -> bool:
+    """Add to a .gitignore what it lacks; tell whether that was anything."""
+    path = root / _IGNORE
+    try:
+        text = path.read_text("utf-8")
+        lacking = [line for line in _IGNORED.splitlines() if line.strip() and line not in text.splitlines()]
+        if lacking:
+            separator = "" if not text or text.endswith("\n") else "\n"
+            path.write_text(text + separator + "\n".join(lacking) + "\n", "utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} cannot be completed: {error}.", hint="Make it a text file that you may write to, then try again."
+        ) from error
+    return bool(lacking)
 
 
 def source_table(project: Project, name: str, *, overwrite: bool = False) -> TableName:
@@ -192,7 +211,7 @@ def project_files(name: str) -> dict[str, str]:
     files = {
         SETTINGS_FILE: _SETTINGS.format(name=name, owner=f"{name}-data"),
         "README.md": _README.format(name=name),
-        ".gitignore": _IGNORED,
+        _IGNORE: _IGNORED,
         ".env.example": _ENVIRONMENT,
         f"{EDITOR}/settings.json": editor_settings(),
     }

@@ -59,7 +59,7 @@ class TextDialect(Writing):
         header: whether the first record names the columns; without it the declared columns stand in order.
         skip: records before the header that are no data.
         comment: what begins a comment; empty where there are none.
-        encoding: utf-8, utf-16 or latin-1.
+        encoding: utf-8, utf-16 or latin-1, which the engine reads itself, or any other that Python knows.
         decimal: the decimal sign.
         thousands: the sign between groups of digits; empty where there is none.
         nulls: texts that mean "no value", quoted or not.
@@ -125,23 +125,30 @@ def _one(key: str, value: str, *, empty: bool = False) -> None:
 
 
 def engine_encoding(encoding: str) -> str:
-    """Return the engine's name of an encoding.
+    """Return the engine's name of the encoding in which it reads a file, which may be that of its copy.
 
     Raises:
-        UsageError: the engine does not read it.
+        UsageError: there is no such encoding.
 
-    >>> engine_encoding("ISO-8859-1")
-    'latin-1'
+    >>> engine_encoding("ISO-8859-1"), engine_encoding("windows-1252")
+    ('latin-1', 'utf-8')
     """
+    return _ENCODINGS.get(_codec(encoding), "utf-8")
+
+
+def is_copied(encoding: str) -> bool:
+    """Tell whether the engine does not read an encoding, so that it is given a copy in utf-8."""
+    return _codec(encoding) not in _ENCODINGS
+
+
+def _codec(encoding: str) -> str:
     try:
-        name = codecs.lookup(encoding).name
-    except LookupError:
-        name = encoding
-    known = _ENCODINGS.get(name)
-    if known is None:
+        found = codecs.lookup(encoding)
+        "".encode(encoding)  # an encoding of bytes to bytes is none
+    except LookupError as error:
         raise UsageError(
-            f"Files in the encoding '{encoding}' cannot be read.",
-            hint=f"{did_you_mean(encoding, _ENCODINGS.values())}Use utf-8, utf-16 or latin-1, or convert the files "
-            f"first: iconv -f {encoding} -t utf-8 IN > OUT",
-        )
-    return known
+            f"There is no encoding '{encoding}'.",
+            hint=f"{did_you_mean(encoding, _ENCODINGS.values())}Use utf-8, utf-16, latin-1, windows-1252 or another "
+            "that Python knows.",
+        ) from error
+    return found.name

@@ -85,7 +85,8 @@ def _seen(model: Model, samples: tuple[str, ...], root: str, engine: Engine) -> 
         case Ingest(type=type_name, options=TextOptions() | JsonOptions() | ParquetOptions() as options):
             sampled = replace(options, path=samples)
             source = FileSource(Format[type_name.upper()], sampled, model.columns, str(Path(root).absolute()), "rescue")
-            return profile(engine, source.preview(engine))
+            with source.preview(engine) as batch:
+                return profile(engine, batch)
         case _:
             return Profile(0, ())
 

@@ -6,16 +6,18 @@ SQL; the engine reads the rows. Nothing here writes, moves or deletes a file.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType
-from metalayer.sources.dialect import TextDialect, engine_encoding
+from metalayer.sources.dialect import TextDialect
 from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import Content, Found, Hashing, content, find
@@ -24,9 +26,11 @@ from metalayer.sources.naming import column_names
 from metalayer.sources.reading import Reading, ShapedFile, has_shortcuts, look, new_types, rows, statements
 from metalayer.sources.recall import RECALL, carried, held_back, hold, is_held_back
 from metalayer.sources.shortcuts import BOTH_SIGNS
+from metalayer.sources.transcoding import Copies, as_copied
 
 BATCH_BYTES = 256 * 1024 * 1024
 BATCH_FILES = 500
+_NONE: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,11 @@ class FileSource:
         done: set[str] = set()
         for group in _groups(self._work(cursor, found)):
             done |= {work.found.name for work in group}
-            batch = self._batch(group, columns, known, engine)
-            columns = batch.columns
-            if batch.parts or batch.aside or batch.already or batch.touched:
-                yield batch
+            with Copies(self.root) as place:
+                batch = self._batch(group, columns, known, engine, place)
+                columns = batch.columns
+                if batch.parts or batch.aside or batch.already or batch.touched:
+                    yield batch
         # A file that was passed over as a copy is loaded now if the file it was a copy of has changed above.
         left = [item for item in found if item.name not in done]
         copies = [
@@ -167,26 +172,29 @@ class FileSource:
             if "same_as" in cursor.get(item.name, {}) and cursor[item.name]["hash"] not in held
         ]
         for group in _groups(copies):
-            batch = self._batch(group, columns, known, engine)
-            columns = batch.columns
-            yield batch
+            with Copies(self.root) as place:
+                batch = self._batch(group, columns, known, engine, place)
+                columns = batch.columns
+                yield batch
 
-    def preview(self, engine: Engine) -> Batch:
-        """Return a batch of the files as they lie there, for a look at their rows: nothing is hashed or compared.
+    @contextmanager
+    def preview(self, engine: Engine) -> Iterator[Batch]:
+        """Yield a batch of the files as they lie there, for a look at their rows: nothing is hashed or compared.
 
         Raises:
             SourceError: a file is not of the declared shape.
         """
-        try:
-            taken = [
-                _Taken(_Work(found, "looked at", None), {}, self._shape(found, self.columns, engine), frozenset())
-                for found in self._find()
-            ]
-        except OSError as error:
-            raise SourceError(
-                f"'{error.filename}' cannot be read: {error.strerror}.", hint="Check the disk and the permissions."
-            ) from error
-        return self._reading_of(taken, self.columns)
+        with Copies(self.root) as copies:
+            try:
+                taken = [
+                    _Taken(_Work(item, "looked at", None), {}, self._shape(item, self.columns, engine, copies), _NONE)
+                    for item in self._find()
+                ]
+            except OSError as error:
+                raise SourceError(
+                    f"'{error.filename}' cannot be read: {error.strerror}.", hint="Check the disk and the permissions."
+                ) from error
+            yield self._reading_of(taken, self.columns)
 
     def split(self, batch: Batch) -> Iterator[Batch]:
         """Yield the batch's alternatives: its parts one by one, or one part in a more careful reading.
@@ -197,7 +205,9 @@ class FileSource:
             rest = replace(other, aside=batch.aside, already=batch.already, touched=batch.touched, drift=batch.drift)
             yield rest if number == 0 else other
 
-    def _batch(self, group: list[_Work], columns: tuple[Column, ...], contents: _Known, engine: Engine) -> Batch:
+    def _batch(
+        self, group: list[_Work], columns: tuple[Column, ...], contents: _Known, engine: Engine, copies: Copies
+    ) -> Batch:
         """Return a batch of the group's files, after a look at the content and the shape of each."""
         held = contents.held
         aside: list[SetAside] = []
@@ -224,7 +234,7 @@ class FileSource:
                     reason = f"its content was loaded as {other}"
                     already.append(SetAside(name, {**position, "same_as": other}, reason))
                     continue
-                taken.append(_Taken(work, position, self._shape(work.found, columns, engine), known.signs))
+                taken.append(_Taken(work, position, self._shape(work.found, columns, engine, copies), known.signs))
             except (OSError, SourceError) as error:
                 aside.append(_aside(name, position, error))
                 if before is not None:
@@ -248,13 +258,22 @@ class FileSource:
     def _position(self, found: Found) -> dict[str, object]:
         return {"size": found.size, "mtime_ns": found.mtime_ns, "reading": self._reading()}
 
-    def _shape(self, found: Found, columns: tuple[Column, ...], engine: Engine) -> ShapedFile:
+    @property
+    def _given(self) -> FileOptions:
+        """What is said of the files as the engine is given them: some as copies in utf-8."""
+        if isinstance(self.options, TextOptions):
+            return replace(self.options, dialect=as_copied(self.options.dialect))
+        return self.options
+
+    def _shape(self, found: Found, columns: tuple[Column, ...], engine: Engine, copies: Copies) -> ShapedFile:
         """Return a file's columns and how they lie to the table's.
 
         Raises:
             SourceError: the file is not of the declared shape.
         """
-        shape = look(found, self.format, self.options, columns, engine, whole=self.drift != "evolve")
+        if isinstance(self.options, TextOptions):
+            found = copies.of(found, self.options.dialect)
+        shape = look(found, self.format, self._given, columns, engine, whole=self.drift != "evolve")
         matched = match(columns, shape.labels)
         if shape.labels and columns:
             self._refuse_misfit(shape.labels, matched, columns)
@@ -292,7 +311,7 @@ class FileSource:
             return False
         both = _encoded(BOTH_SIGNS, self.options.dialect)
         return all(both not in item.signs for item in taken) and any(
-            has_shortcuts(item.file, columns, self.options) for item in taken
+            has_shortcuts(item.file, columns, self._given) for item in taken
         )
 
     def _usual(self, taken: list[_Taken], columns: tuple[Column, ...]) -> Batch:
@@ -323,13 +342,13 @@ class FileSource:
         counted: list[tuple[ShapedFile, str]] = []
         for number, item in enumerate(taken):
             counter = f"metalayer_read_{number}"
-            select = rows(item.file, columns, self.format, self.options, counter, reading)
+            select = rows(item.file, columns, self.format, self._given, counter, reading)
             supersedes = _loaded(item.work.before) is not None
             parts.append(
                 Part(item.work.found.name, item.position, select, supersedes=supersedes, reason=item.work.reason)
             )
             counted.append((item.file, counter))
-        around = statements(counted, self.format, self.options, reading)
+        around = statements(counted, self.format, self._given, reading)
         return Batch(
             columns,
             tuple(parts),
@@ -371,7 +390,7 @@ class FileSource:
         self, file: ShapedFile, places: tuple[int, ...], columns: tuple[Column, ...], engine: Engine
     ) -> tuple[Column, ...]:
         """Return columns for labels that the table does not know, typed by the file's values."""
-        types = new_types(file, places, self.format, self.options, engine)
+        types = new_types(file, places, self.format, self._given, engine)
         found = [file.shape.labels[place] for place in places]
         taken = [column.name for column in (*columns, *PROVENANCE)]
         return tuple(
@@ -382,7 +401,8 @@ class FileSource:
 
 def _encoded(sign: str, dialect: TextDialect) -> bytes:
     """Return a sign as a file has it."""
-    return sign.encode({"utf-16": "utf-16-le"}.get(engine_encoding(dialect.encoding), "latin-1"), "replace")
+    name = codecs.lookup(dialect.encoding).name
+    return sign.encode({"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(name, name), "replace")
 
 
 def _loaded(position: Position | None) -> str | None:

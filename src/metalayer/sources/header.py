@@ -79,7 +79,7 @@ def _beginning(path: str, dialect: TextDialect, engine: Engine, size: int) -> tu
         raise SourceError(f"it cannot be read: {error}", hint="Write the file again, whole.") from error
     whole = len(data) < size
     if data.startswith(_BIG_ENDIAN) and engine_encoding(dialect.encoding) == "utf-16":
-        raise SourceError("it is written in big-endian UTF-16, which cannot be read", hint="Convert it to utf-8.")
+        raise SourceError("it is written in big-endian UTF-16, which cannot be read", hint="Pin `encoding: utf-16-be`.")
     encoding = "utf-8-sig" if dialect.encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else dialect.encoding
     if not whole and encoding.startswith("utf-16"):
         data = data[: len(data) - len(data) % 2]

@@ -23,6 +23,7 @@ _POINTED = r"\s*[+-]?\d+[.]0*\s*"
 _DATE = r"^\s*(\d{1,4}|[A-Za-z]{3})[-./ ]\d{0,2}|^\d{8}$"
 _OFFSET = r":\d\d(?:\.\d+)?\s*([Zz]|[+-]\d\d(:?\d\d)?)\s*$"
 _LARGEST = 18
+_CENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Evidence:
         dated: how many begin like a date.
         fits: how many each candidate type reads exactly, in the candidates' order.
         whole: the most digits before the decimal sign.
-        fraction: the most digits behind it.
+        fraction: the most digits behind it, zeros at the end not counted.
+        written: the same with them.
     """
 
     values: int = 0
@@ -52,6 +54,7 @@ class Evidence:
     fits: tuple[int, ...] = field(default=(0,) * len(_CANDIDATES))
     whole: int = 0
     fraction: int = 0
+    written: int = 0
 
     def __add__(self, other: Evidence) -> Evidence:
         """Return the evidence of both."""
@@ -66,6 +69,7 @@ class Evidence:
             tuple(mine + yours for mine, yours in zip(self.fits, other.fits, strict=True)),
             max(self.whole, other.whole),
             max(self.fraction, other.fraction),
+            max(self.written, other.written),
         )
 
 
@@ -93,8 +97,8 @@ def gather(engine: Engine, relation: str, texts: Sequence[str], writing: Writing
 
 
 def _evidence(counts: list[int]) -> Evidence:
-    values, words, codes, plain, pointed, offset, dated, whole, fraction, *fits = counts
-    return Evidence(values, words, codes, plain, pointed, offset, dated, tuple(fits), whole, fraction)
+    values, words, codes, plain, pointed, offset, dated, whole, fraction, written, *fits = counts
+    return Evidence(values, words, codes, plain, pointed, offset, dated, tuple(fits), whole, fraction, written)
 
 
 def _counts(text: str, writing: Writing) -> list[str]:
@@ -120,6 +124,7 @@ def _counts(text: str, writing: Writing) -> list[str]:
         beginning(_DATE),
         longest(r"^\s*[+-]?0*(\d*)"),
         longest(r"[.](\d*?)0*$"),
+        longest(r"[.](\d*)$"),
         *(f"count(*) FILTER (({cast(given, type_, writing)}) IS NOT NULL)" for type_ in _CANDIDATES),
     ]
 
@@ -156,12 +161,14 @@ def _number(evidence: Evidence, integers: int, name: str) -> Verdict:
             return Verdict(Scalar("bigint"))
         if _names_a_number(name):
             return Verdict(Scalar("bigint"), "whole numbers, written with a decimal sign")
+        if evidence.written == _CENTS:
+            return Verdict(Scalar("decimal", _LARGEST, _CENTS), "two digits behind the decimal sign: exact")
         return Verdict(Scalar("double"), "written with a decimal sign, though every value seen is whole")
     if evidence.plain == evidence.values and 0 < evidence.fraction <= 4 and evidence.whole + evidence.fraction <= 15:
-        scale = max(evidence.fraction, 2)
-        return Verdict(
-            Scalar("decimal", _LARGEST, scale), f"at most {evidence.fraction} digits behind the decimal sign: exact"
-        )
+        digits = max(evidence.fraction, min(evidence.written, _CENTS))
+        said = "one digit" if digits == 1 else f"{digits} digits"
+        scale = max(digits, _CENTS)
+        return Verdict(Scalar("decimal", _LARGEST, scale), f"at most {said} behind the decimal sign: exact")
     if evidence.plain == evidence.values and not evidence.fraction:
         return Verdict(VARCHAR, "too long for a number of 64 bits")
     return Verdict(Scalar("double"))

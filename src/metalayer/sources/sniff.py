@@ -12,14 +12,17 @@ from dataclasses import dataclass, field, replace
 from metalayer.core.errors import SourceError, UsageError
 from metalayer.core.schema import PROVENANCE, VARCHAR, Column, DataType
 from metalayer.core.source import Engine
+from metalayer.sources.dialect import is_copied
 from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.listing import Found, find
 from metalayer.sources.naming import column_names
 from metalayer.sources.reading import json_types, look, merged
 from metalayer.sources.sniff_dialect import common, decoded, written
 from metalayer.sources.sniff_values import NO_VALUE, Look, Shape, gathered, refined, shapes
+from metalayer.sources.transcoding import Copies, as_copied
 
 SAMPLES = 10
+_COPIED = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,16 @@ def sniff(paths: Sequence[str], root: str, engine: Engine, type_name: str | None
     format_, found = _format(paths, root, type_name)
     filled = [file for file in found if file.size] or list(found)
     samples = _spread(filled)
-    sniffed = _sniffed(tuple(paths), format_, samples, engine)
+    sniffed = _sniffed(tuple(paths), format_, samples, engine, root)
     seen = f"{len(samples)} of {len(found)} files" if len(samples) < len(found) else f"{len(found)} files"
     heading = (f"Drafted from {'one file' if len(found) == 1 else seen}; names and types are pinned from here on.",)
     return replace(sniffed, files=len(found), heading=(*heading, *sniffed.heading))
 
 
-def _sniffed(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine) -> Sniffed:
+def _sniffed(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine, root: str) -> Sniffed:
     match format_:
         case Format.CSV | Format.TSV:
-            return _text(paths, format_, samples, engine)
+            return _text(paths, format_, samples, engine, root)
         case Format.JSON | Format.JSONL:
             return _json(paths, format_, samples, engine)
         case Format.PARQUET:
@@ -111,15 +114,19 @@ def _spread(found: Sequence[Found]) -> tuple[Found, ...]:
 # Delimited text
 
 
-def _text(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine) -> Sniffed:
+def _text(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], engine: Engine, root: str) -> Sniffed:
     beginnings = [decoded(file, engine) for file in samples]
     encoding = common(encoding for _, encoding in beginnings)
-    dialect = written([text for text, _ in beginnings], encoding)
-    files = tuple(shapes(samples, [text for text, _ in beginnings], dialect, engine))
-    order = list(dict.fromkeys(label for file in files for label in file.labels))
-    if not order:
-        raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
-    seen = refined(Look(files, dialect, gathered(files, dialect, engine, frozenset(order))), engine)
+    texts = [text for text, _ in beginnings]
+    dialect = written(texts, encoding)
+    with Copies(root) as copies:
+        copied = [copies.of(file, dialect, _COPIED) for file in samples]
+        files = tuple(shapes(copied, texts, as_copied(dialect), engine))
+        order = list(dict.fromkeys(label for file in files for label in file.labels))
+        if not order:
+            raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
+        evidence = gathered(files, as_copied(dialect), engine, frozenset(order))
+        seen = refined(Look(files, as_copied(dialect), evidence), engine)
     columns, notes = [], {}
     for label, name in zip(order, column_names(order, [column.name for column in PROVENANCE]), strict=True):
         verdict = seen.verdict(label, name)
@@ -129,9 +136,14 @@ def _text(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], eng
         if verdict.reason:
             notes[name] = verdict.reason
     implied = seen.dialect.delimiter if format_ is Format.CSV else None
-    pinned = replace(seen.dialect, delimiter=implied if seen.dialect.delimiter == "\t" else seen.dialect.delimiter)
-    heading = (*_differences(files, order), *seen.remarks)
-    return Sniffed(format_.name.lower(), TextOptions(paths, pinned), tuple(columns), 0, tuple(samples), heading, notes)
+    delimiter = implied if seen.dialect.delimiter == "\t" else seen.dialect.delimiter
+    pinned = replace(seen.dialect, delimiter=delimiter, encoding=encoding, compression=dialect.compression)
+    heading = [*_differences(files, order), *seen.remarks]
+    if is_copied(encoding):
+        heading.append(f"The encoding {encoding} is a guess by the signs that occur: look at a few texts.")
+    return Sniffed(
+        format_.name.lower(), TextOptions(paths, pinned), tuple(columns), 0, tuple(samples), tuple(heading), notes
+    )
 
 
 def _differences(files: Sequence[Shape], order: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from metalayer.core.source import Engine
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.header import beginning_by_engine, compression_of, records
 from metalayer.sources.listing import Found
+from metalayer.sources.sniff_encoding import guessed
 
 Common = TypeVar("Common", bound=Hashable)
 
@@ -43,7 +44,7 @@ def decoded(file: Found, engine: Engine) -> tuple[str, str]:
     """Return a file's first characters and its encoding.
 
     Raises:
-        SourceError: the file cannot be read, or is in an encoding that the engine does not know.
+        SourceError: the file cannot be read.
     """
     compression = compression_of(file.path, "auto")
     if compression == "zstd":
@@ -53,18 +54,10 @@ def decoded(file: Found, engine: Engine) -> tuple[str, str]:
             data = handle.read(_BEGINNING)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{file.name} cannot be read: {error}.", hint="Write the file again, whole.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data[: len(data) & ~1].decode("utf-16", "replace"), "utf-16"
-    whole = data if len(data) < _BEGINNING else data[: data.rfind(b"\n") + 1] or data
-    try:
-        return whole.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError as error:
-        if any(0x80 <= byte < 0xA0 for byte in data):
-            raise SourceError(
-                f"{file.name} is written in neither utf-8, utf-16 nor latin-1 (windows-1252, perhaps).",
-                hint=f"Convert it first: iconv -f windows-1252 -t utf-8 {file.name} > OUT",
-            ) from error
-    return whole.decode("latin-1"), "latin-1"
+    encoding = guessed(data, whole=len(data) < _BEGINNING)
+    size = {"utf-16": 2, "utf-16-be": 2, "utf-16-le": 2, "utf-32": 4}.get(encoding, 1)
+    text = data[: len(data) - len(data) % size].decode(encoding, "replace")
+    return text.removeprefix("\ufeff"), encoding
 
 
 def common(values: Iterable[Common]) -> Common:
@@ -185,8 +178,10 @@ def _with_header(dialect: TextDialect, files: Sequence[list[list[str]]]) -> Text
     rows = next((rows for rows in files if rows), [])
     usual = common([len(row) for row in rows]) if rows else 0
     if rows and len(rows[0]) != usual and rows[0][0].startswith("#"):
-        dialect = replace(dialect, comment="#")
-        rows = [row for row in rows if not row[0].startswith("#")]
+        others = [row for row in rows if not row[0].startswith("#")]
+        # The engine takes the sign for a comment's in the middle of a line too.
+        if not any("#" in value for row in others for value in row):
+            dialect, rows = replace(dialect, comment="#"), others
     skip = next((place for place, row in enumerate(rows) if _begins(row, rows[place + 1 :], usual)), 0)
     rows = [row for row in rows[skip:] if len(row) == usual]
     return replace(dialect, skip=skip, header=not rows or _is_header(rows[0], rows[1:]))

@@ -1,0 +1,93 @@
+"""Copies of files in utf-8, of those whose encoding the engine does not read; removed when they were read.
+
+A file is decoded and written again block by block: it is never split into rows here.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import tempfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from metalayer.core.errors import SourceError
+from metalayer.sources.dialect import TextDialect, is_copied
+from metalayer.sources.header import compression_of
+from metalayer.sources.listing import Found
+
+_BLOCK = 1 << 20
+_PRIVATE = ".metalayer"
+_MARK = "\ufeff"
+
+
+def as_copied(dialect: TextDialect) -> TextDialect:
+    """Return how the copies of files are written."""
+    return replace(dialect, encoding="utf-8", compression="none") if is_copied(dialect.encoding) else dialect
+
+
+class Copies:
+    """A place for copies that lasts as long as the block; it is made with the first copy."""
+
+    def __init__(self, root: str) -> None:
+        private = Path(root, _PRIVATE)
+        self._parent = str(private) if private.is_dir() else None
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._directory is not None:
+            self._directory.cleanup()
+
+    def of(self, found: Found, dialect: TextDialect, most: int | None = None) -> Found:
+        """Return the file as the engine can read it: itself, or its copy in utf-8 (of its first ``most`` bytes).
+
+        Raises:
+            SourceError: it is not written in its encoding, or is compressed in a way that only the engine reads.
+            OSError: it cannot be read.
+        """
+        if not is_copied(dialect.encoding):
+            return found
+        compression = compression_of(found.path, dialect.compression)
+        if compression == "zstd":
+            raise SourceError(
+                f"it is compressed with zstd and written in {dialect.encoding}: these cannot be read together",
+                hint="Compress it with gzip, or write it in utf-8.",
+            )
+        if self._directory is None:
+            self._directory = tempfile.TemporaryDirectory(prefix="copies-", dir=self._parent)
+        self._number += 1
+        target = Path(self._directory.name, f"{self._number}.csv")
+        _copy(found.path, target, compression, dialect.encoding, most)
+        return replace(found, path=str(target))
+
+
+def _copy(path: str, target: Path, compression: str, encoding: str, most: int | None) -> None:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    left, first = most, True
+    try:
+        with (
+            gzip.open(path) if compression == "gzip" else Path(path).open("rb") as source,
+            target.open("w", encoding="utf-8", newline="") as copy,
+        ):
+            while block := source.read(_BLOCK if left is None else min(_BLOCK, left)):
+                text = decoder.decode(block)
+                copy.write(text.removeprefix(_MARK) if first else text)
+                first = first and not text
+                left = None if left is None else left - len(block)
+            if left is None:
+                copy.write(decoder.decode(b"", final=True))
+    except UnicodeError as error:
+        raise SourceError(
+            f"it is not written in {encoding}: {error}", hint="Correct `encoding`, or write the file again."
+        ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SourceError(f"it cannot be read: {error}", hint="Write the file again, whole.") from error
