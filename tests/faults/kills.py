@@ -22,7 +22,7 @@ from metalayer.core.failpoints import Failpoint
 
 OF_A_RUN = [point for point in Failpoint if point.partition(".")[0] in {"ingest", "build", "lake", "commit", "run"}]
 OFTEN = {Failpoint.LAKE_AFTER_FILE: 14, Failpoint.RUN_BEFORE_PUBLISH: 1, Failpoint.RUN_BEFORE_FINISH: 1}
-"""How often a run may reach a step, where that is not about four times."""
+"""How often a run may reach a step, where that is not about twice."""
 IN_A_ROW = (1, 1, 2, 3, 4, 6)
 """How many runs die before one is left in peace."""
 
@@ -77,7 +77,7 @@ class Life:
         wanted = min(self.dice.choice(IN_A_ROW), last)
         kills = [self.kill() for _ in range(wanted)]
         died = sum(killed for killed, _ in kills)
-        deep = 6 if died == last else 1 if self.world.number % 6 == 0 else 0
+        deep = 4 if died == last else 1 if self.world.number % 6 == 0 else 0
         place, step = (str(self.root), self.database), self.world.number
         after = self.warm(Job(*place, "check", thorough=deep, seed=self.seed, step=step, keep=self.keep))
         self.blame(" then ".join(words for _, words in kills), [*after.violations, after.error])
@@ -111,7 +111,7 @@ def _moment(dice: random.Random, typical: float) -> tuple[str | None, float | No
     if dice.random() < 0.35:
         return None, dice.uniform(0.0, typical)
     point = dice.choice(OF_A_RUN)
-    return f"{point}=kill:{dice.randint(1, OFTEN.get(point, 4))}", None
+    return f"{point}=kill:{dice.randint(1, OFTEN.get(point, 2))}", None
 
 
 def _cli(root: Path, fault: str | None, after: float | None) -> Outcome:

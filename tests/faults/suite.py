@@ -54,19 +54,19 @@ def _cli(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
 PARTS = {
     part.name: part
     for part in (
-        Part("kills", kills.life, (2, 12), (8, 30), (380, 25)),
-        Part("cli", _cli, (1, 4), (3, 10), (20, 20)),
-        Part("births", kills.births, (1, 2), (2, 4), (20, 10)),
-        Part("maintenance", kills.maintenance, (1, 4), (2, 8), (20, 25)),
-        Part("retracts", undo.retracts, (1, 4), (1, 6), (20, 25)),
-        Part("backups", undo.backups, (1, 3), (1, 4), (20, 15)),
-        Part("answers", losses.answers, (1, 8), (2, 15), (20, 50)),
-        Part("servers", losses.servers, (1, 6), (2, 10), (20, 25)),
+        Part("kills", kills.life, (2, 10), (6, 44), (380, 25)),
+        Part("cli", _cli, (1, 3), (1, 12), (20, 20)),
+        Part("births", kills.births, (1, 1), (1, 3), (20, 10)),
+        Part("maintenance", kills.maintenance, (1, 3), (1, 10), (20, 25)),
+        Part("retracts", undo.retracts, (1, 2), (1, 8), (20, 25)),
+        Part("backups", undo.backups, (1, 2), (1, 4), (20, 15)),
+        Part("answers", losses.answers, (1, 5), (1, 8), (20, 50)),
+        Part("servers", losses.servers, (1, 4), (1, 8), (20, 25)),
         Part("outage", losses.outage, (1, 1), (1, 2), (4, 60)),
-        Part("failover", losses.failover, (1, 1), (1, 2), (5, 10)),
-        Part("frozen", crowds.frozen, (1, 6), (1, 18), (20, 25)),
-        Part("crowd", _crowd, (1, 6), (2, 12), (14, 120)),
-        Part("disk", shortages.full_disk, (1, 6), (1, 20), (20, 25)),
+        Part("failover", losses.failover, (1, 1), (1, 1), (5, 10)),
+        Part("frozen", crowds.frozen, (1, 4), (1, 8), (20, 25)),
+        Part("crowd", _crowd, (1, 4), (1, 6), (14, 120)),
+        Part("disk", shortages.full_disk, (1, 4), (1, 8), (20, 25)),
     )
 }
 """By name. An outage's and a crowd's faults are their seconds; it has 2 to 8 members, by its seed."""
