@@ -397,9 +397,11 @@ class Workspace:
         )
         return Audit(self.metastore.connection, seals)
 
-    def _seal(self) -> None:
+    def _seal(self, *, policies: bool = False) -> None:
         """Seal the journal where it is time to; what is in the way is told, and fails nothing."""
         try:
+            if policies:
+                self.audit.note_policies(self.project, _user())
             self.audit.seals.seal_if_due(self.metastore.connection)
         except MetaLayerError as error:
             self._listener(Event(EventKind.MAINTENANCE_FINISHED, _now(), f"the journal is not sealed: {error.message}"))
@@ -585,8 +587,8 @@ class Workspace:
         if report:
             result = with_report(shop, result, self.write_report(result))
         self._maintain_after(result)
-        self.audit.note_policies(self.project, _user())
-        self._seal()
+        if result.results:  # a run with nothing to do seals nothing: the next one with work will
+            self._seal(policies=True)
         if result.state is not State.DONE and self.settings.webhook:
             from metalayer.observability.notify import tell  # noqa: PLC0415
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,27 @@ def test_history_lists_batches_and_snapshots(ran: Metalayer) -> None:
     assert [item["table"] for item in answer["batches"]] == ["bronze.orders"]
     assert [item["snapshot"] for item in answer["snapshots"]] == [row["snapshot"], row["snapshot"] - 1]
     assert answer["batches"][0]["batch"] in ran("history", row["run"]).out
+
+
+def test_the_journal_in_all_its_verbs(ran: Metalayer) -> None:
+    found = held("audit search", ran("audit", "search", "--kind", "run%", "--limit", "5", "-o", "json").json)
+    assert {item["kind"] for item in found} >= {"run.done"}
+    assert "run.started" in ran("audit", "search", "--since", "2020-01-01").out
+    assert ran("audit", "search", "--until", "2020-01-01", "-o", "json").json == []
+    assert held("audit seal", ran("audit", "seal", "-o", "json").json)["anchor"].endswith("journal.anchor")
+    verdict = held("audit verify", ran("audit", "verify", "-o", "json").json)
+    assert (verdict["ok"], verdict["first_bad"], verdict["unsealed"]) == (True, None, 0)
+    assert "checkpoints compared" in ran("audit", "verify").out
+    lines = [json.loads(line) for line in ran("audit", "export", "--after", "1").out.splitlines()]
+    assert held("audit export", lines[0])["entry"] == 2
+    assert len(lines) == verdict["entries"] - 1
+
+
+def test_a_query_as_a_user_needs_a_user_and_a_purpose_a_user(ran: Metalayer) -> None:
+    assert "There is no user" in ran("query", "SELECT 1", "--as", "nobody", code=2).err
+    assert "--purpose is given without --as" in ran("query", "SELECT 1", "--purpose", "x", code=2).err
+    assert "'x' is no parameter" in ran("query", "SELECT 1", "--param", "x", code=2).err
+    assert ran("query", "SELECT $word AS word", "--param", "word=a", "-o", "json").json == [{"word": "a"}]
 
 
 def test_query_in_its_three_forms(ran: Metalayer) -> None:
