@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -95,3 +96,21 @@ def test_a_lake_whose_files_would_have_to_be_searched_for_is_not_read(metastore:
     ground = Ground.make(lake)
     with pytest.raises(LakeError, match=r"holds \*, \? or \["):
         ground.ask("SELECT * FROM silver.customers", ANALYST)
+
+
+def test_of_an_encrypted_lake_a_worker_gets_the_keys_of_its_files(metastore: Metastore, tmp_path: Path) -> None:
+    lake = Lake(metastore, LakeSettings(data=str(tmp_path / "lake"), threads=1, encrypted=True))
+    lake.create()
+    ground = Ground.make(lake)
+    listed = {table: lake.files(table, ground.snapshot).files for table in (CUSTOMERS, SALARIES)}
+    view = ground.seat(ANALYST).view(CUSTOMERS).select
+
+    def hexadecimal(key: str | None) -> str:
+        return "".join(f"\\x{byte:02X}" for byte in base64.b64decode(key or ""))
+
+    assert all(hexadecimal(file.key) in view for file in listed[CUSTOMERS])
+    assert not any(hexadecimal(file.key) in view for file in listed[SALARIES])
+    text = "SELECT country, count(*) FROM silver.customers GROUP BY ALL ORDER BY ALL"
+    assert list(ground.ask(text, ANALYST).answer.rows) == [("DE", 3), ("FR", 2)]
+    assert list(ground.ask("SELECT count(*) FROM silver.orders", ANALYST).answer.rows) == [(196,)]
+    ground.door.close()
