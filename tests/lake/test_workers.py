@@ -305,3 +305,10 @@ def test_where_a_wall_cannot_stand_that_is_told(monkeypatch: pytest.MonkeyPatch)
     assert not sandbox.refuse_calls()
     assert not sandbox.leave_network()
     assert signal.SIGKILL
+
+
+def test_a_file_that_is_gone_is_told_as_such(workers: Workers, tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone.parquet")
+    with pytest.raises(LakeError, match="A file of the lake cannot be read") as caught:
+        workers.answer(job(gone, "SELECT count(*) FROM silver.t"))
+    assert gone not in str(caught.value)

@@ -167,6 +167,7 @@ _WHY: Final[Mapping[str, tuple[str, str]]] = {
     "Collate": ("COLLATE cannot be used here.", "Use lower(…) or strip_accents(…) instead."),
     "RegexpLike": ("'~' cannot be used here.", "Write regexp_full_match(text, pattern)."),
     "Abs": ("'@' cannot be used here.", "Write abs(…)."),
+    "RawString": ("Texts are written in single quotes here.", "Write 'text', a quote within it twice."),
     "Parameter": ("Variables cannot be read here.", "Give the value as a parameter: $name."),
 }
 """Words for what people try in good faith."""
@@ -417,6 +418,8 @@ class _Guard:
         if isinstance(node.parent, exp.Dot):
             raise self._unknown(node.parent)
         name = str(node.this if isinstance(node.this, str) else node.this.name).lower()
+        if name == "columns":
+            raise self._refusal(node, *_WHY["Columns"])
         if not _FUNCTION.match(name) or name not in FUNCTIONS:
             near = did_you_mean(name, FUNCTIONS)
             raise self._refusal(

@@ -88,7 +88,7 @@ def give_up_rights(files: Sequence[str]) -> str | None:
 
     Returns what was done, None where there was nothing to give up.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or not _LINUX:
         return None
     user = _FIRST_USER + os.getpid() % 0xF0000
     done = "no-capabilities"
@@ -100,8 +100,7 @@ def give_up_rights(files: Sequence[str]) -> str | None:
             done = "another-user"
     if os.geteuid() == 0:
         _drop_capabilities()
-    if _LINUX:
-        _library().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    _library().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     return done
 
 

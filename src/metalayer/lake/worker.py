@@ -56,6 +56,7 @@ _FAULTS: Final[Sequence[tuple[type[BaseException], Fault]]] = (
     (duckdb.BinderException, Fault.BIND),
     (duckdb.CatalogException, Fault.BIND),
     (duckdb.ParserException, Fault.BIND),
+    (OSError, Fault.FILES),
     (duckdb.TypeMismatchException, Fault.TYPE),
     (duckdb.InvalidTypeException, Fault.TYPE),
 )
