@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from metalayer.core.errors import Location
-from metalayer.core.model import Kind
+from metalayer.core.model import Kind, Model
 from metalayer.core.names import Layer, TableName
 from metalayer.core.people import OWNER, Person
 from metalayer.core.policy import (
@@ -41,12 +41,15 @@ def found(policies: Policies, *people: Person, groups: tuple[str, ...] = ("analy
     return [item for item in every(policies, *people, groups=groups) if item.concern is not Concern.UNFILTERED]
 
 
-def every(policies: Policies, *people: Person, groups: tuple[str, ...] = ("analysts",)) -> list[AccessFinding]:
+def every(
+    policies: Policies, *people: Person, groups: tuple[str, ...] = ("analysts",), more: tuple[Model, ...] = ()
+) -> list[AccessFinding]:
     held = columns(id="bigint", email="varchar | pii", region="varchar")
     models = (
         source("bronze.people", held),
         sql("silver.people", "SELECT id, email, region FROM bronze.people"),
         sql("silver.counts", "SELECT count(*) AS n FROM silver.people", kind=Kind.VIEW),
+        *more,
     )
     house = House(models, {TableName.parse("bronze.people"): held, PEOPLE: held}, policies)
     return list(findings(house.access(OWNER), people or (ANA,), groups))
@@ -102,6 +105,12 @@ def test_rules_that_cannot_be_applied() -> None:
     assert "shows NULL" in found(replace(SOUND, masks=(bucket,)))[0].message
     expression = replace(MASK, show=MaskKind.SQL, sql="left(phone, 2)")
     assert "asks for 'phone'" in found(replace(SOUND, masks=(expression,)))[0].message
+
+
+def test_a_table_whose_columns_nobody_knows() -> None:
+    view = sql("silver.odd", "SELECT count(*) FROM silver.people", kind=Kind.VIEW)
+    (finding,) = (item for item in every(SOUND, more=(view,)) if item.concern is Concern.CANNOT_APPLY)
+    assert finding.message.startswith("The columns of silver.odd are not known")
 
 
 def test_people_whom_files_name_and_nobody_added() -> None:

@@ -53,6 +53,7 @@ def findings(access: Access, people: Iterable[Person], groups: Iterable[str]) ->
     return (
         *_unprotected(policies, tables, access),
         *_closed(policies, tables),
+        *_unknown_columns(policies, tables, access),
         *_reach_nothing(policies, tables),
         *_declassified(policies, access),
         *_strangers(policies, persons, frozenset(groups)),
@@ -130,6 +131,20 @@ def _closed(policies: Policies, tables: tuple[_Table, ...]) -> Iterator[AccessFi
                         "Write another mask for that column, or name the columns that this one is for.",
                         mask.location,
                     )
+
+
+def _unknown_columns(policies: Policies, tables: tuple[_Table, ...], access: Access) -> Iterator[AccessFinding]:
+    """Find granted tables of which nobody knows the columns: they are shown to nobody."""
+    held = [role for role in policies.roles if role.groups or role.users]
+    for table in tables:
+        granted = any(grant.tables.matches(table.name, table.tags) for role in held for grant in role.read)
+        if granted and access.columns(table.name) is None:
+            yield AccessFinding(
+                Concern.CANNOT_APPLY,
+                f"The columns of {table.name} are not known, so nobody to whom it is granted sees it.",
+                "Build it (metalayer run), or give each column of the view a name with AS.",
+                access.project.models[table.name].location,
+            )
 
 
 def _misfit(mask: Mask, table: _Table, column: Tagged) -> str:

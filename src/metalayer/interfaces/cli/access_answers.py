@@ -86,7 +86,9 @@ def reads(grant: Grant) -> str:
 
 def place(location: Location | None) -> str:
     """Return ``file:line`` of a rule, or nothing for one that is built in."""
-    return "" if location is None or not location.path else f"{location.path}:{location.line}"
+    if location is None or not location.path:
+        return ""
+    return location.path if location.line is None else f"{location.path}:{location.line}"
 
 
 def seen_answer(seen: SeenTable) -> Answer:
