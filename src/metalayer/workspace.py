@@ -1012,6 +1012,7 @@ class Workspace:
             grace=timedelta(days=1),
             now=_now(),
             protect=unread(self._known(state, {})),
+            sorting=self._sorting(),
         )
         publications.forget(connection, before=self.lake.oldest())
         words = (
@@ -1019,6 +1020,16 @@ class Workspace:
         )
         facts.record_events(connection, [Event(EventKind.MAINTENANCE_FINISHED, _now(), words)])
         return report
+
+    def _sorting(self) -> dict[TableName, tuple[str, ...]]:
+        """Return by which columns compaction sorts tables: those that most models filter by, else the key."""
+        used = facts.filters_used(self.metastore.connection)
+        found: dict[TableName, tuple[str, ...]] = {}
+        for name, model in self.project.models.items():
+            columns = (*used.get(name, ()), *used.get(name.current, ()))
+            by = tuple(dict.fromkeys((*columns[:1], *model.key)))
+            found |= {physical(place, self.settings.name): by for place in (name, name.kept)}
+        return found
 
     def back_up(
         self, place: str | os.PathLike[str], *, keep: int | None = None, told: Callable[[str], None] = unheard

@@ -138,7 +138,7 @@ class Source:
         self.lake.commit([change], attempt=uuid.uuid4(), facts=record)
 
     def compact(self) -> None:
-        self.maintain(keep=timedelta(days=1), compaction=CompactionRule(min_files=2, deleted_share=0.01))
+        self.maintain(keep=timedelta(days=1), compaction=CompactionRule(worn=0, min_files=2, deleted_share=0.01))
 
     def expire(self) -> None:
         self.maintain(keep=timedelta(0), compaction=CompactionRule(min_files=1_000, deleted_share=2))

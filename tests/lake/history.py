@@ -151,7 +151,7 @@ class History:
         self.model.columns = [first, *others]
 
     def compact(self) -> None:
-        self.maintain(keep=timedelta(days=1), compaction=CompactionRule(min_files=2, deleted_share=0.01))
+        self.maintain(keep=timedelta(days=1), compaction=CompactionRule(worn=0, min_files=2, deleted_share=0.01))
 
     def expire(self) -> None:
         keep = self.chance.choice(sorted(self.seen)) if self.seen else 0

@@ -32,7 +32,7 @@ from metalayer.lake.files import read_sql
 
 ORDERS = TableName(Layer.SILVER, "orders")
 COLUMNS = schema(id="bigint", name="varchar")
-ALL = CompactionRule(min_files=2, deleted_share=0.01)
+ALL = CompactionRule(worn=0, min_files=2, deleted_share=0.01)
 
 
 def provable(found: Changes | Unprovable) -> Changes:

@@ -12,11 +12,22 @@ import pytest
 from metalayer.core.errors import ConflictError, UsageError
 from metalayer.core.names import Layer, TableName
 from metalayer.core.schema import schema
-from metalayer.lake import CommitKind, CompactionRule, Lake, MaintenanceReport, TableChange, plan_schema
+from metalayer.lake import (
+    CommitKind,
+    CompactionRule,
+    DataFile,
+    FileList,
+    Lake,
+    MaintenanceReport,
+    TableChange,
+    TableSchema,
+    plan_schema,
+)
+from metalayer.lake.maintenance import chosen, wear
 
 ORDERS = TableName(Layer.SILVER, "orders")
 COLUMNS = schema(id="bigint", name="varchar")
-ALL = CompactionRule(min_files=2, deleted_share=0.01)
+ALL = CompactionRule(worn=0, min_files=2, deleted_share=0.01)
 NONE = CompactionRule(min_files=1_000, deleted_share=2)
 DAY = timedelta(days=1)
 Read = Callable[..., list[tuple[Any, ...]]]
@@ -60,6 +71,45 @@ def test_a_file_of_which_nothing_is_left_ends(writer: Any, lake: Lake, read: Rea
     maintain(lake, rule=ALL)
     assert lake.state().tables[ORDERS].files == 0
     assert read(ORDERS) == []
+
+
+def listed(*files: tuple[int, int, int]) -> FileList:
+    """Return a list of files of so many rows, bytes a row and removed rows each."""
+    made = tuple(
+        DataFile(number, f"/{number}.parquet", rows, rows * size, (), deleted=deleted)
+        for number, (rows, size, deleted) in enumerate(files)
+    )
+    return FileList(ORDERS, TableSchema(ORDERS, (), 1), made, at=1)
+
+
+def test_a_table_is_compacted_by_what_its_files_cost() -> None:
+    rule = CompactionRule()
+    large, small = (10_000_000, 40, 0), (100, 40, 0)
+    assert chosen(listed(large, *[small] * 20), rule) == ()  # twenty files beside ten million rows cost nothing
+    assert [file.id for file in chosen(listed((100_000, 400, 0), *[small] * 20), rule)] == list(range(1, 21))
+    assert chosen(listed((100_000, 400, 0), *[small] * 4), rule) == ()
+    much, few = (1_000_000, 40, 400_000), (1_000_000, 40, 20_000)
+    assert [file.id for file in chosen(listed(few, much, few, few, few), rule)] == [0, 1, 2]
+    assert len(chosen(listed(*[much] * 5), rule)) >= 4
+    assert chosen(listed(*[(1_000_000, 40, 10)] * 5), rule) == ()
+    assert [file.id for file in chosen(listed(large, (5, 40, 5)), rule)] == [1]
+    assert wear(listed(large), rule) == 1
+
+
+def test_compacted_files_are_sorted_by_what_is_asked_for(writer: Any, lake: Lake) -> None:
+    for start in range(4):
+        writer.append(ORDERS, COLUMNS, f"SELECT 7 * i % 40, 'n' || (i % 3) FROM range({start}, 40, 4) t(i)")
+    lake.maintain(
+        keep=DAY,
+        grace=DAY,
+        now=datetime.now(UTC),
+        compaction=ALL,
+        sorting={ORDERS: ("gone", "name", "id")},
+    )
+    with lake.session(reader="files") as session:
+        rows = session.query(f"SELECT name, id FROM {session.relation_sql(ORDERS)}")
+    assert len(rows) == 40
+    assert rows == sorted(rows)
 
 
 def test_deletes_staged_before_a_compaction_are_refused_and_appends_are_not(

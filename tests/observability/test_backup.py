@@ -159,7 +159,7 @@ def test_a_second_backup_copies_only_what_is_new(lived: Bench, twin: Bench, tmp_
 
 def test_old_backups_go_with_the_files_that_only_they_need(lived: Bench, twin: Bench, tmp_path: Path) -> None:
     first = lived.back_up(tmp_path / "kept")
-    rule = CompactionRule(min_files=2)
+    rule = CompactionRule(worn=0, min_files=2)
     now = datetime.now(UTC)
     lived.lake.maintain(keep=timedelta(0), grace=timedelta(days=9), now=now + timedelta(hours=1), compaction=rule)
 

@@ -208,7 +208,7 @@ def test_history_append_and_compaction_between(bench: Bench) -> None:
         runs.append(arrive(bench, f"p{day}", *rows))
         states.append(said(bench))
         if day % 2:
-            rule = CompactionRule(min_files=2, deleted_share=0.01)
+            rule = CompactionRule(worn=0, min_files=2, deleted_share=0.01)
             now = datetime.now(UTC)
             bench.lake.maintain(keep=timedelta(days=9), grace=timedelta(days=9), now=now, compaction=rule)
     last = states[-1]

@@ -226,6 +226,7 @@ class Lake:
         protect: Sequence[int] = (),
         compaction: CompactionRule | None = None,
         orphan_age: timedelta = LEAST_ORPHAN_AGE,
+        sorting: Mapping[TableName, Sequence[str]] | None = None,
     ) -> MaintenanceReport:
         """Compact, expire, and remove what no snapshot needs any more. No table says anything else afterwards.
 
@@ -237,15 +238,16 @@ class Lake:
             compaction: which files are rewritten; None is the usual rule.
             orphan_age: how old a file that no commit names must be to be removed: longer than the longest run, and a
                 day at least.
+            sorting: the columns by which a table's rewritten files are sorted, the first one foremost.
         """
-        compacted = self._compact(compaction or CompactionRule())
+        compacted = self._compact(compaction or CompactionRule(), sorting or {})
         with self._metastore.transaction() as connection:
             expired = maintenance.expire(connection, keep=keep, now=now, protect=protect)
         with self._metastore.transaction() as connection:
             swept = maintenance.sweep(connection, self._settings, grace=grace, now=now, orphan_age=orphan_age)
         return swept.having(compacted, expired)
 
-    def _compact(self, rule: CompactionRule) -> tuple[Compacted, ...]:
+    def _compact(self, rule: CompactionRule, sorting: Mapping[TableName, Sequence[str]]) -> tuple[Compacted, ...]:
         """Rewrite what the rule chooses, each table in its own commit; one that changes meanwhile is left as it is."""
         connection = self._metastore.connection
         newest = catalog.newest(connection)
@@ -256,7 +258,7 @@ class Lake:
         done = []
         with self.session(newest, reader="files") as session:
             for files, ended in work:
-                rewrite = maintenance.stage_rewrite(connection, session, files, ended)
+                rewrite = maintenance.stage_rewrite(connection, session, files, ended, sorting.get(files.table, ()))
                 with contextlib.suppress(ConflictError):  # whoever changed the table meanwhile goes first
                     done.append(self._commit_rewrite(rewrite))
         return tuple(done)

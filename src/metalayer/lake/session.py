@@ -28,6 +28,7 @@ from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, with_s
 from metalayer.lake.disk import crc32_of, make_directory, make_durable
 from metalayer.lake.statistics import file_statistics
 from metalayer.lake.values import (
+    EXTENSION_PAYS,
     DataFile,
     FileList,
     LakeSettings,
@@ -41,10 +42,6 @@ from metalayer.lake.values import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_EXTENSION_PAYS = 1_000_000
-"""From how many rows in files with deletes on the extension is worth its start (0.25 s of CPU): it skips deleted rows
-inside the scan, where a file list needs an anti join. Without deletes file lists were measured to be as quick."""
 
 CATALOG = "lake"
 """The name under which the extension attaches the lake inside a session."""
@@ -222,7 +219,7 @@ class Session:
             case "files":
                 return False
             case "auto":
-                return sum(file.rows for file in listed.files if file.deleted) >= _EXTENSION_PAYS
+                return sum(file.rows for file in listed.files if file.deleted) >= EXTENSION_PAYS
 
     def positions_sql(self, table: TableName) -> str:
         """Return a FROM item with the pinned table's rows and their places: ``__file`` and ``__row``.

@@ -401,6 +401,24 @@ def record_lineage(connection: Connection, table: TableName, *, meaning: str, ed
     )
 
 
+def filters_used(connection: Connection) -> dict[TableName, tuple[str, ...]]:
+    """Return for each table the columns by which models filter or join it, those of most models first."""
+    found: dict[TableName, list[str]] = {}
+    for table, column in connection.execute(
+        """
+        WITH newest AS (
+            SELECT DISTINCT ON (table_name) table_name, edges FROM metalayer.lineage
+            ORDER BY table_name, snapshot_id DESC
+        )
+        SELECT item->>'table', item->>'column' FROM newest, jsonb_array_elements(edges->'influences') item
+        WHERE item->>'kind' IN ('filter', 'join') AND item->>'column' <> '*'
+        GROUP BY 1, 2 ORDER BY 1, count(DISTINCT newest.table_name) DESC, 2
+        """
+    ):
+        found.setdefault(TableName.parse(str(table)), []).append(str(column))
+    return {table: tuple(columns) for table, columns in found.items()}
+
+
 def start_run(connection: Connection, run: RunRow, *, code_version: str, git_commit: str | None) -> None:
     """Record that a run began."""
     connection.execute(
