@@ -115,6 +115,7 @@ def back_up(
         UsageError: the place holds something else, or another backup is being written there.
         LakeError: a file cannot be copied, or is not as it was written.
     """
+    _require_local(lake)
     if place.resolve().is_relative_to(Path(lake.settings.data).resolve()):
         raise UsageError(
             f"{place} lies in the lake's own directory.", hint="Choose a directory elsewhere, on another disk at best."
@@ -192,6 +193,19 @@ def _is_held(place: Path, known: KeptFile | None, file: custody.NamedFile) -> bo
     with contextlib.suppress(OSError):
         return (place / "files" / file.path).stat().st_size == file.bytes
     return False
+
+
+def _require_local(lake: Lake) -> None:
+    """Refuse a lake whose files lie in an object store: it has copies and sums of its own.
+
+    Raises:
+        UsageError: they do.
+    """
+    if "://" in lake.settings.data:
+        raise UsageError(
+            f"The files of the lake lie in {lake.settings.data}, where they are not copied or looked at from here.",
+            hint="Let the object store keep versions or copies of them, and back up the database with pg_dump before.",
+        )
 
 
 def _refuse_elsewhere(named: tuple[custody.NamedFile, ...]) -> None:
@@ -387,6 +401,7 @@ def restore(lake: Lake, metastore: Metastore, backup: Backup, *, over: bool, tol
         UsageError: the environment holds something, and ``over`` is not said.
         LakeError, MetastoreError: the backup is damaged or cannot be read; the environment is as it was.
     """
+    _require_local(lake)
     _require_empty(metastore, over=over)
     data = Path(lake.settings.data)
     with _read_there(backup.place):
@@ -452,6 +467,7 @@ def verify(lake: Lake, metastore: Metastore, *, quick: bool, mend_from: Path | N
     Raises:
         UsageError: the place to mend from holds no backups.
     """
+    _require_local(lake)
     known = () if mend_from is None else backups(mend_from)
     with custody.protected(metastore):
         looked = custody.verify(
