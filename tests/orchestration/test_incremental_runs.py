@@ -168,7 +168,7 @@ def parts(result: RunResult) -> int:
     return sum("affected keys" in note for item in result.results for note in item.notes)
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("METALAYER_HISTORIES", "3"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("METALAYER_LAKE_HISTORIES", "3"))))
 def test_after_every_run_a_rebuild_changes_nothing(bench: Bench, seed: int) -> None:
     assert prove(bench, seed) > 0
 
