@@ -291,7 +291,7 @@ class Bench:
         return tables, functions
 
 
-_ALIKE = {"**": "power", "pow": "power", "position": "strpos", "^@": "starts_with"}
+_ALIKE = {"**": "power", "^": "power", "pow": "power", "position": "strpos", "^@": "starts_with"}
 _UNITS = ("seconds", "minutes", "hours", "days", "weeks", "months", "quarters", "years")
 _INTERVALS = ("trunc", *(f"to_{unit}" for unit in _UNITS))
 
