@@ -77,6 +77,11 @@ SHAPES: tuple[Shape, ...] = (
         "SELECT o.id, c.name, o.amount FROM bronze.orders o LEFT JOIN bronze.customers c ON c.customer = o.customer",
     ),
     Shape(
+        "key_on_both_sides",
+        ("id", "country"),
+        "SELECT o.id, c.country, o.amount FROM bronze.orders o LEFT JOIN bronze.customers c ON c.customer = o.customer",
+    ),
+    Shape(
         "left_join_condition",
         ("id",),
         "SELECT o.id, c.name FROM bronze.orders o LEFT JOIN bronze.customers c ON c.customer = o.customer AND c.vip "
@@ -226,6 +231,13 @@ SHAPES: tuple[Shape, ...] = (
         ("id",),
         "WITH ranked AS (SELECT id, customer, rank() OVER (PARTITION BY customer ORDER BY amount) AS place "
         "FROM bronze.orders) SELECT o.id, r.place FROM bronze.orders o LEFT JOIN ranked r ON r.id = o.id",
+    ),
+    Shape(
+        "windows_of_two_widths",
+        ("id",),
+        "WITH w AS (SELECT id, rank() OVER (PARTITION BY customer, product ORDER BY amount) AS narrow, "
+        "rank() OVER (PARTITION BY customer ORDER BY amount) AS wide FROM bronze.orders) "
+        "SELECT o.id, w.narrow, w.wide FROM bronze.orders o LEFT JOIN w ON w.id = o.id",
     ),
     Shape(
         "window_over_all",

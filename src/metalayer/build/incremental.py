@@ -478,6 +478,9 @@ def _run(model: Model, plan: Maintenance, key: tuple[str, ...], columns: Schema,
     if not have.keys() >= {column.lower() for column in key}:
         raise _NotProvableError("its columns changed")
     of_key = tuple(have[column.lower()] for column in key)
+    waiting = site.state.tables.get(physical(model.name.quarantine, site.context.environment))
+    if waiting is not None and not {c.name for c in waiting.schema.public} >= {c.name for c in of_key}:
+        raise _NotProvableError("rows that wait in quarantine have other columns")
     sums = plan.sums if model.kind is not Kind.SCD2 and _are_exact(plan.sums, columns) else None
     if sums is not None:
         delta = work.make("delta", work.bind(sums.delta()))
