@@ -154,7 +154,7 @@ def _plain(text: str, place: Place) -> str:
     text = re.sub(r"r-\d{8}-\d{6}-[0-9a-f]{6}", "RUN", text)
     text = re.sub(r"/tmp/[^\s,'\"]*", "TMP", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
-    text = re.sub(r"Known: init, .*", "Known: …", text)
+    text = re.sub(r"(Known|They are): \w+[_.,].*", r"\1: …", text)
     text = re.sub(r"this one knows \d+", "this one knows NUMBER", text)
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID", text)
     text = re.sub(r'"[^"]*/\.postgresql/root', '"HOME/root', text)
