@@ -574,7 +574,7 @@ class Workspace:
     ) -> RunResult:
         from metalayer.orchestration.runs import begun, run, with_report  # noqa: PLC0415
 
-        publications.refuse_held(self.metastore.connection, self.settings.name)
+        surely(lambda: publications.refuse_held(self.metastore.connection, self.settings.name))
         events: list[Event] = []
         shop = replace(self._shop(events), scratch=refresh and scratch, restate=restate)
         row = begun(shop.context, command, selection)
@@ -909,7 +909,7 @@ class Workspace:
         from metalayer.build.replay import replay  # noqa: PLC0415
         from metalayer.build.site import Site  # noqa: PLC0415 - the engine is imported when there is work
 
-        publications.refuse_held(self.metastore.connection, self.settings.name)
+        surely(lambda: publications.refuse_held(self.metastore.connection, self.settings.name))
         state = self.lake.state()
         with self.lake.session(state.snapshot) as session:
             site = Site(session, state, self._relations(state, session), self._shop([]).context)

@@ -12,9 +12,12 @@ import pytest
 
 from faults.ground import Ground
 from faults.proxy import Proxy
+from faults.world import World
 from metalayer.core.errors import MetastoreError, MetastoreUnavailableError
-from metalayer.metastore import postgres
+from metalayer.core.run import State
+from metalayer.metastore import postgres, publications
 from metalayer.metastore.postgres import DatabaseSettings, Metastore
+from metalayer.workspace import Workspace
 
 
 @pytest.fixture
@@ -63,6 +66,28 @@ def test_patience_ends_once(lossy: tuple[Metastore, Proxy]) -> None:
     proxy.listen()
     assert metastore.connection.execute("SELECT 1").fetchone() == (1,)
     assert metastore._patience == postgres._PATIENCE
+
+
+def test_a_connection_that_is_lost_before_the_first_task_ends_no_run(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, world, database = ground.project("lost early"), World(63), ground.database()
+    world.step()
+    world.write(root)
+    cuts: list[int] = []
+    real = publications.refuse_held
+
+    def refuse_held(connection: psycopg.Connection, environment: str) -> None:
+        if not cuts:
+            cuts.append(connection.info.backend_pid)
+            with psycopg.connect(database, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", cuts)
+        real(connection, environment)
+
+    monkeypatch.setattr(publications, "refuse_held", refuse_held)
+    with Workspace.open(root, environ={"METALAYER__DATABASE": database}) as workspace:
+        assert workspace.run(report=False).state is State.DONE
+    assert cuts
 
 
 def test_a_metastore_that_was_closed_stays_closed(lossy: tuple[Metastore, Proxy]) -> None:
