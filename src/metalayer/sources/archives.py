@@ -24,12 +24,13 @@ _MEND = "Compress or copy the file again; it is tried again when it changes."
 
 
 class Search:
-    """Follows the bytes of a file and tells which signs occur in them."""
+    """Follows the bytes of a file and tells how many they are (``length``) and which signs occur in them."""
 
     def __init__(self, signs: Iterable[bytes]) -> None:
         self._missing = {sign for sign in signs if sign}
         self._all = frozenset(self._missing)
         self._last = b""
+        self.length = 0
 
     @property
     def found(self) -> frozenset[bytes]:
@@ -38,6 +39,7 @@ class Search:
 
     def look(self, data: bytes | bytearray, count: int) -> None:
         """Look at the next bytes: the first ``count`` of the data."""
+        self.length += count
         seam = self._last + data[: min(_SEAM, count)]
         self._missing -= {sign for sign in self._missing if sign in seam or self._occurs(sign, data, count)}
         self._last = bytes(data[max(count - _SEAM, 0) : count])

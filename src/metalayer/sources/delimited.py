@@ -23,6 +23,9 @@ from metalayer.sources.shortcuts import Shortcut, shortcut
 REJECTS = "metalayer_rejects"
 SCANS = "metalayer_scans"
 _THREADS = "metalayer_threads"
+_SMALL = 1 << 24
+LARGEST = 1 << 28
+"""How large a file may be, in bytes, so that the engine can hold all of it, whatever an open quote swallows."""
 _NEVER = "\x01\x02"
 """Stands where a dialect has no text that means NULL: the engine needs one, and this occurs in no file of text."""
 
@@ -53,6 +56,7 @@ class TextFile:
         fields: the table's columns.
         extras: headers and places of columns whose values are rescued as they are.
         strict: whether quotes and line ends must be as the standard has them.
+        size: how many bytes it has, as far as known.
     """
 
     path: str
@@ -61,6 +65,7 @@ class TextFile:
     fields: tuple[Field, ...]
     extras: tuple[tuple[str, int], ...] = ()
     strict: bool = True
+    size: int = 0
 
 
 class Misfits(Enum):
@@ -107,6 +112,9 @@ def scan(
                 "rejects_scan": literal(SCANS),
                 "rejects_limit": "0",
             }
+            if file.size > _SMALL:
+                # Of a record longer than its buffer the engine keeps nothing, and what an open quote swallows is one.
+                options["buffer_size"] = str(min(file.size + _SMALL, LARGEST))
         case Misfits.PASSED:
             options["ignore_errors"] = "true"
         case Misfits.REFUSED:
@@ -251,8 +259,11 @@ def _emptied() -> tuple[str, ...]:
     return f"DROP TABLE IF EXISTS {quote(REJECTS)}", f"DROP TABLE IF EXISTS {quote(SCANS)}"
 
 
-def rejects(parts: Sequence[tuple[str, str]]) -> str:
-    """Return the SELECT of lines that were no records; ``parts`` are pairs of a part's name and its file's path."""
+def rejects(parts: Sequence[tuple[str, str]], large: Sequence[str] = ()) -> str:
+    """Return the SELECT of lines that were no records; ``parts`` are pairs of a part's name and its file's path.
+
+    It ends with an error where a quote is wrong in one of the ``large`` parts: what it swallows may be lost there.
+    """
     values = ", ".join(f"({literal(name)}, {literal(path)})" for name, path in parts)
     found = "TRY_CAST(regexp_extract(error_message, 'Found: (\\d+)', 1) AS bigint)"
     wanted = "max(regexp_extract(error_message, 'Columns: (\\d+)', 1))"
@@ -264,9 +275,15 @@ def rejects(parts: Sequence[tuple[str, str]]) -> str:
         ("TOO MANY COLUMNS", f"'too many values: ' || max({found}) || ' instead of ' || {wanted}"),
     )
     words = ", ".join(f"CASE WHEN bool_or(error_type = '{kind}') THEN {text} END" for kind, text in reasons)
+    reason = f"coalesce(nullif(concat_ws('; ', {words}), ''), any_value(error_message))"
+    if large:
+        names = ", ".join(literal(name) for name in large)
+        told = "error('a quote is not closed, in a file too large to tell what is behind it')"
+        swallowed = f"parts.name IN ({names}) AND bool_or(error_type = 'UNQUOTED VALUE')"
+        reason = f"CASE WHEN {swallowed} THEN {told} ELSE {reason} END"
     return (
         "SELECT parts.name AS _source, CAST(line AS bigint) AS line, any_value(csv_line) AS text,\n"
-        f"coalesce(nullif(concat_ws('; ', {words}), ''), any_value(error_message)) AS reason\n"
+        f"{reason} AS reason\n"
         f"FROM {quote(REJECTS)} JOIN {quote(SCANS)} USING (scan_id, file_id)\n"
         f"JOIN (VALUES {values}) AS parts(name, path) ON parts.path = file_path\n"
         "GROUP BY parts.name, line"

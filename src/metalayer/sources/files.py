@@ -234,7 +234,8 @@ class FileSource:
                     reason = f"its content was loaded as {other}"
                     already.append(SetAside(name, {**position, "same_as": other}, reason))
                     continue
-                taken.append(_Taken(work, position, self._shape(work.found, columns, engine, copies), known.signs))
+                plain = replace(work.found, size=known.size)
+                taken.append(_Taken(work, position, self._shape(plain, columns, engine, copies), known.signs))
             except (OSError, SourceError) as error:
                 aside.append(_aside(name, position, error))
                 if before is not None:

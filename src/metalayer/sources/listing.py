@@ -21,6 +21,7 @@ from metalayer.sources.archives import GzipCheck, Search, check_zstd
 
 _MAGIC = re.compile(r"[*?\[]")
 _CHUNK = 1 << 19
+_SWELLS = 20
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -145,10 +146,12 @@ class Content:
     Attributes:
         hash: their hash, with the name of what made it before it; without a name it is a SHA-256.
         signs: which of the signs that were asked for occur among them; of what is compressed with zstd, all may.
+        size: how many they are when they are not compressed; of what is compressed with zstd, a likely bound.
     """
 
     hash: str
     signs: frozenset[bytes]
+    size: int
 
 
 class Hashing(Enum):
@@ -211,7 +214,9 @@ def content(
         check.finish()
     elif compression == "zstd":
         check_zstd(path)
-    return Content(hashing.value + hashed.hexdigest(), search.found if compression != "zstd" else frozenset(signs))
+    if compression == "zstd":
+        return Content(hashing.value + hashed.hexdigest(), frozenset(signs), Path(path).stat().st_size * _SWELLS)
+    return Content(hashing.value + hashed.hexdigest(), search.found, search.length)
 
 
 def engine_path(path: str) -> str:

@@ -257,7 +257,13 @@ def rows(
         case TextOptions(dialect=dialect):
             extras = tuple((shape.labels[place], place) for place in file.match.unknown)
             text = delimited.TextFile(
-                file.found.path, len(shape.labels), shape.passed, fields, extras, reading is not Reading.PATIENT
+                file.found.path,
+                len(shape.labels),
+                shape.passed,
+                fields,
+                extras,
+                strict=reading is not Reading.PATIENT,
+                size=file.found.size,
             )
             quickly = reading is Reading.QUICK
             return delimited.select(text, dialect, dialect.delimiter or format_.value, counter, quickly=quickly)
@@ -305,6 +311,9 @@ def statements(
         case TextOptions():
             if reading is Reading.QUICK:
                 rejected, lost = False, ""
+            else:
+                large = [file.found.name for file, _ in read if file.found.size > delimited.LARGEST]
+                lost = delimited.rejects(named, large)
         case JsonOptions(dialect=dialect):
             slow = [file for file, _ in read if reading is Reading.PATIENT or not file.is_plain]
             rejected = bool(slow) and format_ is Format.JSONL

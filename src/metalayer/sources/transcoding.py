@@ -67,7 +67,7 @@ class Copies:
         self._number += 1
         target = Path(self._directory.name, f"{self._number}.csv")
         _copy(found.path, target, compression, dialect.encoding, most)
-        return replace(found, path=str(target))
+        return replace(found, path=str(target), size=target.stat().st_size)
 
 
 def _copy(path: str, target: Path, compression: str, encoding: str, most: int | None) -> None:
