@@ -48,9 +48,10 @@ def history(engine: duckdb.DuckDBPyConnection, chance: random.Random) -> Iterato
     have = {table: rows_of(chance, table, chance.choice((0, 2, 6, 10))) for table in TABLES}
     for _ in range(chance.choice((1, 2))):
         changes, made = {}, []
+        alone = chance.choice(list(TABLES)) if chance.random() < 0.5 else None
         for table, rows in have.items():
             made.append(create(f"{table}_before", table, rows))
-            moves = chance.random() < 0.6
+            moves = table == alone if alone is not None else chance.random() < 0.6
             gone = chance.sample(rows, chance.randint(0, min(3, len(rows)))) if moves and chance.random() < 0.6 else []
             come = rows_of(chance, table, chance.randint(0, 3)) if moves else []
             if gone and chance.random() < 0.3:
