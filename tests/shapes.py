@@ -149,6 +149,7 @@ SHAPES: tuple[Shape, ...] = (
         ("customer",),
         "SELECT customer, count(*) AS n, sum(amount) AS total FROM bronze.orders GROUP BY customer",
     ),
+    Shape("counts", ("customer",), "SELECT customer, count(*) AS n FROM bronze.orders GROUP BY customer"),
     Shape(
         "sums",
         ("customer",),
