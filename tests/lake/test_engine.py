@@ -36,7 +36,7 @@ def test_every_error_of_the_engine_is_mapped() -> None:
         ("SELECT CAST('x' AS INTEGER)", "does not fit its type"),
         ("SELECT CAST(300 AS TINYINT)", "does not fit its type"),
         ("SELECT CAST(127 AS TINYINT) + CAST(127 AS TINYINT)", "out of the range"),
-        ("SELECT * FROM read_csv('/no/such/file.csv')", "could not be read"),
+        ("SELECT * FROM read_csv('/no/such/file.csv')", "that has to be read is not there"),
         ("INSTALL nothing_like_this", "could not be"),
     ],
 )

@@ -365,4 +365,5 @@ def _merged(before: Schema, after: Schema) -> Schema:
 
 
 def _first_line(text: str) -> str:
-    return " ".join(text.split("\n", 1)[0].split())
+    line = text.split("\n", 1)[0].partition(" Candidate bindings")[0]
+    return " ".join(line.split())

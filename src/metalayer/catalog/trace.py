@@ -85,14 +85,23 @@ def trace(
             continue
         rows = _distinct(wanted[name])
         (count,) = ask(f"SELECT count(*) FROM ({rows})").rows[0]
-        shown = ask(f"SELECT * FROM ({rows}) LIMIT {int(limit)}")
         model = project.model(name)
+        shown = ask(f"SELECT * FROM ({rows}) ORDER BY {_order(model, schemas.get(name, ()))} LIMIT {int(limit)}")
         inputs, notes = _inputs(model, rows, schemas.get(name, ()), ask) if count else ({}, ())
         for source, parts in inputs.items():
             wanted.setdefault(source.owner, []).extend(parts)
             read_by.setdefault(source.owner, []).append(name)
         steps.append(Step(name, int(str(count)), shown, tuple(dict.fromkeys(read_by[name])), notes))
     return tuple(steps)
+
+
+def _order(model: Model, columns: Schema) -> str:
+    """Return what rows are shown by: the place in their source, their key, or all they say."""
+    names = {column.name for column in columns}
+    for chosen in (("_source", "_position"), model.key):
+        if chosen and names.issuperset(chosen):
+            return ", ".join(map(quote, chosen))
+    return "ALL"
 
 
 def step_json(step: Step) -> StepJson:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from metalayer.lake.changes import Changes, ColumnChange, ColumnChangeKind, Unprovable, UnprovableCause
 from metalayer.lake.lake import Facts, Lake, outside_sql
-from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.schema import NotEvolvableError, plan_schema
 from metalayer.lake.staged import staged_positions_sql
 from metalayer.lake.values import (
@@ -36,6 +34,8 @@ from metalayer.lake.values import (
 )
 
 if TYPE_CHECKING:
+    from metalayer.lake.changes import Changes, ColumnChange, ColumnChangeKind, Unprovable, UnprovableCause
+    from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
     from metalayer.lake.session import Session
 
 __all__ = [
@@ -75,11 +75,15 @@ __all__ = [
 ]
 
 
-_ENGINE = {"Session": "session"}
+_LATER = {
+    "Session": "session",
+    **dict.fromkeys(("Changes", "ColumnChange", "ColumnChangeKind", "Unprovable", "UnprovableCause"), "changes"),
+    **dict.fromkeys(("Compacted", "CompactionRule", "MaintenanceReport"), "maintenance"),
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import what starts an engine on first use: deciding that there is nothing to do needs none."""
-    if name not in _ENGINE:
+    """Import on first use what deciding that there is nothing to do does not need: the engine above all."""
+    if name not in _LATER:
         raise AttributeError(name)
-    return getattr(importlib.import_module(f"metalayer.lake.{_ENGINE[name]}"), name)
+    return getattr(importlib.import_module(f"metalayer.lake.{_LATER[name]}"), name)

@@ -15,12 +15,10 @@ import psycopg
 from metalayer.core.errors import ConflictError, LakeError, MetastoreError, MetastoreUnavailableError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, quote_path
-from metalayer.lake import catalog, maintenance
+from metalayer.lake import catalog
 from metalayer.lake.catalog import Connection
-from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, read_changes
 from metalayer.lake.commit import lock_order, write, write_rewrite
 from metalayer.lake.disk import disk_errors, make_directory
-from metalayer.lake.maintenance import LEAST_ORPHAN_AGE, Compacted, CompactionRule, MaintenanceReport
 from metalayer.lake.values import (
     CommitKind,
     Committed,
@@ -35,6 +33,8 @@ from metalayer.lake.values import (
 from metalayer.lake.writer import CommitWords, Rewrite
 
 if TYPE_CHECKING:
+    from metalayer.lake.changes import Changes, FileChanges, Unprovable
+    from metalayer.lake.maintenance import Compacted, CompactionRule, MaintenanceReport
     from metalayer.lake.session import Session
 
 Facts = Callable[[Connection, int], None]
@@ -127,11 +127,15 @@ class Lake:
         The counts are exact or, where `Changes.is_exact` says so, upper bounds; the FROM items are for a session of
         this lake. A session's own `Session.changes` also knows what is staged.
         """
+        from metalayer.lake import changes  # noqa: PLC0415 - a run with nothing to do asks for no changes
+
         at = catalog.newest(self._metastore.connection) if at is None else at
         known = self._changed_files(table, since, at)
-        return known if isinstance(known, Unprovable) else net(known)
+        return known if isinstance(known, changes.Unprovable) else changes.net(known)
 
     def _changed_files(self, table: TableName, since: int, at: int) -> FileChanges | Unprovable:
+        from metalayer.lake.changes import read_changes  # noqa: PLC0415 - as above
+
         return read_changes(self._metastore.connection, self._settings, table, since, at)
 
     def session(self, at: int | None = None, *, reader: Reader = "auto") -> Session:
@@ -225,7 +229,7 @@ class Lake:
         now: datetime,
         protect: Sequence[int] = (),
         compaction: CompactionRule | None = None,
-        orphan_age: timedelta = LEAST_ORPHAN_AGE,
+        orphan_age: timedelta | None = None,
         sorting: Mapping[TableName, Sequence[str]] | None = None,
     ) -> MaintenanceReport:
         """Compact, expire, and remove what no snapshot needs any more. No table says anything else afterwards.
@@ -237,18 +241,24 @@ class Lake:
             protect: snapshots that are needed whatever their age; later ones are kept with them.
             compaction: which files are rewritten; None is the usual rule.
             orphan_age: how old a file that no commit names must be to be removed: longer than the longest run, and a
-                day at least.
+                day at least, which is what None is.
             sorting: the columns by which a table's rewritten files are sorted, the first one foremost.
         """
-        compacted = self._compact(compaction or CompactionRule(), sorting or {})
+        from metalayer.lake import maintenance  # noqa: PLC0415 - a run with nothing to do maintains nothing
+
+        compacted = self._compact(compaction or maintenance.CompactionRule(), sorting or {})
         with self._metastore.transaction() as connection:
             expired = maintenance.expire(connection, keep=keep, now=now, protect=protect)
         with self._metastore.transaction() as connection:
-            swept = maintenance.sweep(connection, self._settings, grace=grace, now=now, orphan_age=orphan_age)
+            swept = maintenance.sweep(
+                connection, self._settings, grace=grace, now=now, orphan_age=orphan_age or maintenance.LEAST_ORPHAN_AGE
+            )
         return swept.having(compacted, expired)
 
     def _compact(self, rule: CompactionRule, sorting: Mapping[TableName, Sequence[str]]) -> tuple[Compacted, ...]:
         """Rewrite what the rule chooses, each table in its own commit; one that changes meanwhile is left as it is."""
+        from metalayer.lake import maintenance  # noqa: PLC0415 - as above
+
         connection = self._metastore.connection
         newest = catalog.newest(connection)
         listed = (self.files(table, newest) for table in catalog.read_tables(connection, newest))
@@ -264,6 +274,8 @@ class Lake:
         return tuple(done)
 
     def _commit_rewrite(self, rewrite: Rewrite) -> Compacted:
+        from metalayer.lake.maintenance import Compacted  # noqa: PLC0415 - as above
+
         words = CommitWords(uuid.uuid4(), CommitKind.MAINTENANCE, "metalayer", f"compact {rewrite.table}", {})
 
         def write_rows(connection: Connection) -> int:

@@ -21,6 +21,10 @@ class Refusal:
 
 
 _KNOWN: Mapping[str, Refusal] = {
+    # first: of several hosts one may be down and the other about to be promoted
+    r"session is read-only|hot standby": Refusal(
+        lasting=False, hint="The server only reads: name the primary in the URL, or promote this one, and try again."
+    ),
     r"password authentication failed": Refusal(
         lasting=True, hint=f"Correct the user and the password in the URL of the database {_WHERE}."
     ),
@@ -73,9 +77,6 @@ _KNOWN: Mapping[str, Refusal] = {
         lasting=False,
         hint="Close other programs that use the database, or raise its limit (max_connections of the server, "
         "CONNECTION LIMIT of the role or the database), and try again.",
-    ),
-    r"session is read-only|hot standby": Refusal(
-        lasting=False, hint="The server only reads: name the primary in the URL, or promote this one, and try again."
     ),
 }
 

@@ -8,20 +8,19 @@ committed late is not passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from metalayer.core.errors import SourceError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import VARCHAR, Column, DataType, DriftPolicy
 from metalayer.core.source import Attachment, Batch, Cursor, Engine, Part, Pending, Position, SourceType
-from metalayer.sources import columnar, looks
-from metalayer.sources.delimited import Field
-from metalayer.sources.looks import Look, Place, Standing
-from metalayer.sources.matching import match
+
+if TYPE_CHECKING:
+    from metalayer.sources.looks import Place, Standing
 
 _CATALOG = "metalayer_source"
 _DEFAULT_SCHEMAS = {"postgres": "public", "sqlite": "main", "duckdb": "main"}
@@ -78,6 +77,10 @@ class DatabaseSource:
 
     def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
         """Yield one batch of what is new, if there is anything."""
+        from metalayer.sources import columnar  # noqa: PLC0415 - a project without such a source does not pay for it
+        from metalayer.sources.delimited import Field  # noqa: PLC0415 - as above
+        from metalayer.sources.matching import match  # noqa: PLC0415 - as above
+
         before = cursor.get(self.options.from_)
         standing = self._look()
         if not self._has_grown(standing, before):
@@ -129,7 +132,15 @@ class DatabaseSource:
         return self.options.load == "incremental"
 
     def _look(self) -> Standing:
-        return _LOOKS[self.kind](self.place, self.options.from_, self.options.cursor, self.options.lag)
+        from metalayer.sources import looks  # noqa: PLC0415 - as above
+
+        look = {
+            "postgres": looks.look_at_postgres,
+            "mysql": looks.look_at_mysql,
+            "sqlite": looks.look_at_sqlite,
+            "duckdb": looks.look_at_duckdb,
+        }[self.kind]
+        return look(self.place, self.options.from_, self.options.cursor, self.options.lag)
 
     def _has_grown(self, standing: Standing, before: Position | None) -> bool:
         if self._is_incremental:
@@ -147,7 +158,7 @@ class DatabaseSource:
         return Attachment(_CATALOG, self.kind, address, self.place.shown)
 
     def _table(self) -> str:
-        names = looks.names_of(self.options.from_)
+        names = tuple(self.options.from_.split(".", 1))
         schema = _DEFAULT_SCHEMAS.get(self.kind) or urlsplit(self.place.address).path.strip("/")
         return ".".join(map(quote, (_CATALOG, *((schema,) if len(names) == 1 else ()), *names)))
 
@@ -166,6 +177,8 @@ class DatabaseSource:
         Raises:
             SourceError: the declaration allows no difference.
         """
+        from metalayer.sources.matching import match  # noqa: PLC0415 - as above
+
         matched = match(self.columns, labels)
         gone = [column.name for column, place in zip(self.columns, matched.places, strict=True) if place is None]
         new = [labels[place] for place in matched.unknown]
@@ -204,16 +217,10 @@ def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-_LOOKS: Mapping[str, Look] = {
-    "postgres": looks.look_at_postgres,
-    "mysql": looks.look_at_mysql,
-    "sqlite": looks.look_at_sqlite,
-    "duckdb": looks.look_at_duckdb,
-}
-
-
 def _type(kind: str) -> SourceType:
     def opened(options: object, columns: tuple[Column, ...], root: str, drift: DriftPolicy) -> DatabaseSource:
+        from metalayer.sources import looks  # noqa: PLC0415 - as above
+
         assert isinstance(options, DatabaseOptions)  # noqa: S101 - the type's own options
         if options.load == "cdc":
             raise SourceError(
