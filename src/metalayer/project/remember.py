@@ -18,8 +18,12 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from metalayer.core.check import Check
 from metalayer.core.errors import MetaLayerError
+from metalayer.core.model import Ingest, Model
+from metalayer.core.policy import Policies
 from metalayer.core.project import Project
+from metalayer.core.schema import Column
 from metalayer.core.source import SourceType
 from metalayer.project.layout import declared_files
 
@@ -47,7 +51,9 @@ def load_remembered(root: str, *, sources: Mapping[str, SourceType], version: st
 
 def _key(root: str, version: str) -> tuple[bytes, int]:
     """Return a fingerprint of all declared files' names, sizes and times, and the newest of the times."""
-    digest = hashlib.blake2b(f"{version} {sys.version} {os.path.realpath(root)}".encode(), digest_size=32)
+    # the values' fields too: between two releases they change under one version
+    fields = [getattr(item, "__slots__", ()) for item in (Project, Model, Check, Column, Policies, Ingest)]
+    digest = hashlib.blake2b(f"{version} {sys.version} {os.path.realpath(root)} {fields}".encode(), digest_size=32)
     newest = 0
     for path in declared_files(Path(root)):
         try:
