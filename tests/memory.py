@@ -93,21 +93,25 @@ def check(rule: object, *columns: str, on_fail: Action = Action.QUARANTINE) -> C
     return Check(name, rule, columns, on_fail, Dimension.VALIDITY)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def bench(database_settings: DatabaseSettings, tmp_path: Path) -> Iterator[Bench]:
-    settings = Settings(
+def settings_of(database: DatabaseSettings, directory: Path) -> Settings:
+    """Return the settings of an environment in a directory of its own."""
+    return Settings(
         name="dev",
-        database=database_settings.url,
-        data=str(tmp_path / "lake"),
+        database=database.url,
+        data=str(directory / "lake"),
         encrypted=False,
         compression="zstd",
-        directory=str(tmp_path / ".metalayer"),
+        directory=str(directory / ".metalayer"),
         webhook=None,
         keep=timedelta(days=7),
         threads=2,
         memory="1GB",
     )
-    with Bench(Project("bench", str(tmp_path), {}, {}), settings) as opened:
+
+
+@pytest.fixture
+def bench(database_settings: DatabaseSettings, tmp_path: Path) -> Iterator[Bench]:
+    with Bench(Project("bench", str(tmp_path), {}, {}), settings_of(database_settings, tmp_path)) as opened:
         opened.memory = MemorySource(COLUMNS)
         yield opened
 

@@ -151,6 +151,7 @@ class Workspace:
         self.settings = settings
         self._listener = listener
         self._environ = os.environ if environ is None else environ
+        self._drawn: tuple[Project, Mapping[TableName, Schema], dict[TableName, Lineage | None]] | None = None
         self._followed: tuple[Project, Mapping[TableName, Schema], Tags] | None = None
         self._looked: LakeState | None = None
 
@@ -728,9 +729,12 @@ class Workspace:
     # What is known
 
     def _lineages(self, columns: Mapping[TableName, Schema]) -> dict[TableName, Lineage | None]:
-        from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
+        """Return the lineage of every table; queries are read for it again only where project or columns changed."""
+        if self._drawn is None or self._drawn[0] is not self.project or self._drawn[1] != columns:
+            from metalayer.build.transform import lineages  # noqa: PLC0415 - parses every query
 
-        return lineages(self.project, columns)
+            self._drawn = (self.project, columns, lineages(self.project, columns))
+        return self._drawn[2]
 
     def graph(self) -> Graph:
         """Return the lineage of the whole project, columns included where they are known."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from memory import check, declare, rows, run
+from memory import check, declare, rows, run, settings_of
 from metalayer.core.check import Check, NotNull
 from metalayer.core.errors import Location
 from metalayer.core.model import Ingest, Kind, Model
@@ -18,7 +17,6 @@ from metalayer.core.project import Project
 from metalayer.core.run import IngestAccount, RunResult, State
 from metalayer.core.schema import schema
 from metalayer.metastore.postgres import DatabaseSettings
-from metalayer.project.environment import Settings
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.formats import FileOptions, JsonOptions, TextOptions
 from metalayer.workspace import Workspace
@@ -28,19 +26,7 @@ COLUMNS = schema(id="bigint", name="varchar")
 
 @pytest.fixture
 def place(database_settings: DatabaseSettings, tmp_path: Path) -> Iterator[Workspace]:
-    settings = Settings(
-        name="dev",
-        database=database_settings.url,
-        data=str(tmp_path / "lake"),
-        encrypted=False,
-        compression="zstd",
-        directory=str(tmp_path / ".metalayer"),
-        webhook=None,
-        keep=timedelta(days=7),
-        threads=2,
-        memory="1GB",
-    )
-    with Workspace(Project("bench", str(tmp_path), {}, {}), settings) as opened:
+    with Workspace(Project("bench", str(tmp_path), {}, {}), settings_of(database_settings, tmp_path)) as opened:
         yield opened
 
 

@@ -20,7 +20,7 @@ from metalayer.governance.relations import QUARANTINE_COLUMNS
 
 if TYPE_CHECKING:
     from metalayer.build.incremental import Part
-    from metalayer.lake import Session, StagedFile, StagedFiles, TableChange, TableSchema, TableState
+    from metalayer.lake import Session, StagedDeletes, StagedFile, StagedFiles, TableChange, TableSchema, TableState
 
 
 class CheckBlockedError(BuildError):
@@ -251,10 +251,7 @@ def difference(
             f"JOIN {matches} AS m ON r.__file = m.new_file AND r.__row = m.new_row WHERE NOT m.same",
         )
     session.query(f"DROP TABLE {matches}")
-    change = TableChange(
-        table=schema.table, schema=schema, expected_head=state.head, added=added.files, deleted=deleted
-    )
-    return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.removed for item in deleted))
+    return _difference(state, schema, added, deleted, unchanged)
 
 
 def renewal(
@@ -268,8 +265,6 @@ def renewal(
     key: tuple[str, ...],
 ) -> Difference:
     """Stage the difference between the table's rows of affected keys and the clean rows, a temporary table."""
-    from metalayer.lake import TableChange  # noqa: PLC0415 - imported when there is work
-
     matches = quote("match " + str(schema.table))
     if key:
         _match_by_key(session, state, schema, rows, columns, part, key=key, matches=matches)
@@ -293,6 +288,15 @@ def renewal(
     differing = f" WHERE rowid IN (SELECT place FROM {matches} WHERE NOT same)" if unchanged else ""
     added = session.stage_rows(schema, f"SELECT {names(columns)} FROM {rows}{differing}")
     session.query(f"DROP TABLE {matches}")
+    return _difference(state, schema, added, deleted, unchanged)
+
+
+def _difference(
+    state: TableState, schema: TableSchema, added: StagedFiles, deleted: tuple[StagedDeletes, ...], unchanged: int
+) -> Difference:
+    """Return what the staged rows and deletes do to the table as it is."""
+    from metalayer.lake import TableChange  # noqa: PLC0415 - imported when there is work
+
     change = TableChange(
         table=schema.table, schema=schema, expected_head=state.head, added=added.files, deleted=deleted
     )

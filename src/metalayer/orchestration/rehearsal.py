@@ -6,7 +6,6 @@ Sources are in memory, all else is the real thing: loads, checks, quarantine, ki
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from metalayer.core.event import Event
 from metalayer.core.model import Model
 from metalayer.core.names import TableName, quote, quote_path
 from metalayer.core.project import Project
-from metalayer.core.run import State, TaskResult
+from metalayer.core.run import TaskResult
 from metalayer.core.schema import Schema
 from metalayer.core.source import Pending, Source
 from metalayer.governance.access import OWNER, secure
@@ -33,6 +32,7 @@ from metalayer.orchestration.arrivals import Arrivals
 from metalayer.orchestration.comparing import differences
 from metalayer.orchestration.execute import execute
 from metalayer.orchestration.plan import Known, plan
+from metalayer.orchestration.runs import begun
 from metalayer.orchestration.shop import Shop
 from metalayer.orchestration.trial import Compared, Row, Trial, TrialResult, Trouble, constant, needed
 
@@ -56,12 +56,12 @@ def rehearse(project: Project, trials: tuple[Trial, ...], server: Metastore) -> 
 
     drop_left_behind(server)
     for trial in trials:
-        begun = time.monotonic()
+        since = time.monotonic()
         with _stage(project, trial, server) as stage:
             runs = max(1, len(trial.batches))
             troubles = tuple(trouble for number in range(runs) for trouble in stage.play(number + 1))
             tables = stage.compare()
-        yield TrialResult(trial, time.monotonic() - begun, tables, troubles)
+        yield TrialResult(trial, time.monotonic() - since, tables, troubles)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ class _Stage:
             known=lambda state: self.known(state, {}),
             publisher=_alone,
         )
-        facts.start_run(self.metastore.connection, _row(context), code_version="", git_commit=None)
+        facts.start_run(self.metastore.connection, begun(context, "test", None), code_version="", git_commit=None)
         pending = {
             name: self.source(model).check(self.cursor(name))
             for name, model in self.project.models.items()
@@ -192,23 +192,6 @@ def _ignore(event: Event) -> None:
 def _alone() -> Iterator[None]:
     """Hold no lock: nobody else knows the lake of a test."""
     yield
-
-
-def _row(context: RunContext) -> facts.RunRow:
-    return facts.RunRow(
-        context.run_id,
-        ENVIRONMENT,
-        State.RUNNING,
-        "test",
-        None,
-        context.author,
-        socket.gethostname(),
-        os.getpid(),
-        context.started_at,
-        None,
-        None,
-        None,
-    )
 
 
 def _troubles(batch: int, results: tuple[TaskResult, ...]) -> Iterator[Trouble]:
