@@ -24,7 +24,7 @@ from metalayer.core.names import Layer, TableName, literal, physical, quote
 from metalayer.core.project import Project
 from metalayer.core.run import Explained, Plan, RunResult, State
 from metalayer.core.schema import Schema
-from metalayer.core.source import Pending
+from metalayer.core.source import Pending, Surroundings
 from metalayer.governance.access import OWNER, Access, Reader, secure
 from metalayer.governance.relations import Relations
 from metalayer.metastore import backfills, batches, facts, publications
@@ -254,7 +254,10 @@ class Workspace:
         table = state.tables.get(physical(model.name, self.settings.name))
         options = resolve(model.query.options, Secrets.of(self.project, self._environ), location=model.location)
         filled = replace(model, query=replace(model.query, options=options))
-        return open_source(filled, self.project.root, () if table is None else table.schema.public)
+        around = Surroundings(
+            self.project.root, self.project.name, self.settings.name, str(model.name), self.metastore.conninfo
+        )
+        return open_source(filled, around, () if table is None else table.schema.public)
 
     # Reading
 

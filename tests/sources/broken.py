@@ -17,6 +17,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from metalayer.core.errors import MetaLayerError
+from metalayer.core.source import Surroundings
 from metalayer.sources.files import CSV, TSV
 from metalayer.sources.sniff import sniff
 from sources.loading import DuckEngine, Loaded, load
@@ -492,7 +493,7 @@ def read(file: File, root: Path, engine: DuckEngine) -> Outcome:
     try:
         sniffed = sniff(["a.csv"], str(root), engine)
         type_ = {"csv": CSV, "tsv": TSV}[sniffed.type]
-        outcome.loaded = load(type_.open(sniffed.options, sniffed.columns, str(root), "evolve"), engine)
+        outcome.loaded = load(type_.open(sniffed.options, sniffed.columns, Surroundings(str(root)), "evolve"), engine)
     except MetaLayerError as error:
         outcome.error = str(error)
         return outcome

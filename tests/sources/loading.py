@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -21,9 +24,14 @@ class DuckEngine:
     def __init__(self) -> None:
         self.connection = duckdb.connect(config={"threads": 2, "autoinstall_known_extensions": "false"})
         self.connection.execute("SET TimeZone = 'UTC'")
+        self.directory = tempfile.mkdtemp(prefix="metalayer-")
+        weakref.finalize(self, shutil.rmtree, self.directory, ignore_errors=True)
 
     def attach(self, other: Attachment) -> None:
         attach_source(self.connection, other)
+
+    def spool(self) -> str:
+        return tempfile.mkdtemp(dir=self.directory)
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         try:

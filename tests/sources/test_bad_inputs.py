@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from metalayer.core.schema import schema
+from metalayer.core.source import Surroundings
 from metalayer.sources.archives import GzipCheck, Search
 from metalayer.sources.files import CSV, JSONL, PARQUET
 from metalayer.sources.formats import JsonOptions, ParquetOptions, TextOptions
@@ -25,7 +26,7 @@ def read(tmp_path: Path, engine: DuckEngine, put: Put) -> Callable[[], Loaded]:
     put("zz_good.csv", GOOD)
 
     def run() -> Loaded:
-        loaded = load(CSV.open(TextOptions((".",)), COLUMNS, str(tmp_path), "evolve"), engine)
+        loaded = load(CSV.open(TextOptions((".",)), COLUMNS, Surroundings(str(tmp_path)), "evolve"), engine)
         assert loaded.balances
         assert 7 in loaded.column("id")
         return loaded
@@ -75,7 +76,7 @@ def test_a_sign_across_two_pieces_is_found() -> None:
 
 def test_json_that_is_ten_thousand_deep(tmp_path: Path, engine: DuckEngine, put: Put) -> None:
     put("a.jsonl", '{"id": 1, "note": "a"}\n' + '{"id":' * 10_000 + "1" + "}" * 10_000 + '\n{"id": 3, "note": "c"}\n')
-    loaded = load(JSONL.open(JsonOptions((".",)), COLUMNS, str(tmp_path), "evolve"), engine)
+    loaded = load(JSONL.open(JsonOptions((".",)), COLUMNS, Surroundings(str(tmp_path)), "evolve"), engine)
     assert loaded.balances
     assert {1, 3} <= set(loaded.column("id")) or list(loaded.aside) == ["a.jsonl"]
 
@@ -88,7 +89,7 @@ def test_a_parquet_file_that_was_cut_or_altered(tmp_path: Path, engine: DuckEngi
     (tmp_path / "empty.parquet").write_bytes(b"")
     middle = len(whole) // 3
     (tmp_path / "flipped.parquet").write_bytes(whole[:middle] + bytes(200) + whole[middle + 200 :])
-    loaded = load(PARQUET.open(ParquetOptions((".",)), COLUMNS, str(tmp_path), "evolve"), engine)
+    loaded = load(PARQUET.open(ParquetOptions((".",)), COLUMNS, Surroundings(str(tmp_path)), "evolve"), engine)
     assert loaded.balances
     assert {row["_source"] for row in loaded.rows} >= {"a.parquet"}
     assert {"cut.parquet"} <= set(loaded.aside)
@@ -104,7 +105,7 @@ def test_a_wrong_delimiter_in_one_file_of_many_makes_no_single_column(put: Put, 
 def test_a_type_that_changed_and_dates_of_two_forms(tmp_path: Path, engine: DuckEngine, put: Put) -> None:
     put("a.csv", "id,day\n1,2026-01-05\n2,05.01.2026\nthree,2026-01-06\n")
     columns = schema(id="bigint", day="date")
-    loaded = load(CSV.open(TextOptions((".",)), columns, str(tmp_path), "evolve"), engine)
+    loaded = load(CSV.open(TextOptions((".",)), columns, Surroundings(str(tmp_path)), "evolve"), engine)
     assert loaded.balances
     assert loaded.rescued() == [None, {"day": "05.01.2026"}, {"id": "three"}]
 

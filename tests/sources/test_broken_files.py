@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metalayer.core.schema import schema
+from metalayer.core.source import Surroundings
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV
 from metalayer.sources.formats import TextOptions
@@ -26,7 +27,7 @@ def read(tmp_path: Path, engine: DuckEngine) -> Read:
     def run(**dialect: object) -> Loaded:
         (tmp_path / "zz_good.csv").write_text("a,b,c\n7,8,9\n", encoding=str(dialect.get("encoding", "utf-8")))
         options = TextOptions((".",), TextDialect(**dialect))  # type: ignore[arg-type]
-        source = CSV.open(options, schema(a="varchar", b="varchar", c="varchar"), str(tmp_path), "evolve")
+        source = CSV.open(options, schema(a="varchar", b="varchar", c="varchar"), Surroundings(str(tmp_path)), "evolve")
         loaded = load(source, engine)
         assert loaded.balances
         assert "zz_good.csv" in loaded.column("_source"), "the good file is loaded whatever the others are"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metalayer.core.schema import Column, DriftPolicy, schema
+from metalayer.core.source import Surroundings
 from metalayer.sources.files import PARQUET
 from metalayer.sources.formats import ParquetOptions
 from sources.loading import DuckEngine, Loaded, load
@@ -25,7 +26,7 @@ def write(tmp_path: Path, engine: DuckEngine) -> Write:
 @pytest.fixture
 def read(tmp_path: Path, engine: DuckEngine) -> Read:
     def run(columns: tuple[Column, ...] = COLUMNS, drift: DriftPolicy = "evolve") -> Loaded:
-        loaded = load(PARQUET.open(ParquetOptions((".",)), columns, str(tmp_path), drift), engine)
+        loaded = load(PARQUET.open(ParquetOptions((".",)), columns, Surroundings(str(tmp_path)), drift), engine)
         assert loaded.balances
         return loaded
 

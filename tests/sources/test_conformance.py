@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metalayer.core.schema import schema
-from metalayer.core.source import Batch, Cursor, Engine, Source, SourceType
+from metalayer.core.source import Batch, Cursor, Engine, Source, SourceType, Surroundings
 from metalayer.sources import files, open_source, registered
 from metalayer.sources.conformance import CHECKS, NonconformingError, Probe
 from metalayer.sources.formats import JsonOptions, ParquetOptions, TextOptions
@@ -50,7 +50,7 @@ class FileProbe:
             path.write_bytes(CONTENT[self.type.name](number))
 
     def open(self) -> Source:
-        return self.type.open(OPTIONS[self.type.name]((".",)), COLUMNS, str(self.root), "evolve")
+        return self.type.open(OPTIONS[self.type.name]((".",)), COLUMNS, Surroundings(str(self.root)), "evolve")
 
     def change(self) -> str | None:
         name = f"1.{self.type.name}"
@@ -116,12 +116,12 @@ def test_open_source_needs_a_source() -> None:
         return Model(TableName.parse("bronze.x"), Kind.APPEND, query, Location("bronze/x.yml"))
 
     with pytest.raises(UsageError, match="no source"):
-        open_source(model(SqlQuery("SELECT 1")), "/")
+        open_source(model(SqlQuery("SELECT 1")), Surroundings("/"))
     with pytest.raises(UsageError, match="no source of type 'csw'") as caught:
-        open_source(model(Ingest("csw", TextOptions(("x",)))), "/")
+        open_source(model(Ingest("csw", TextOptions(("x",)))), Surroundings("/"))
     assert "Did you mean 'csv'?" in caught.value.hint
     known = schema(id="bigint", later="date", _position="bigint")
-    opened = open_source(model(Ingest("csv", TextOptions(("x",)))), "/", known, verify=True)
+    opened = open_source(model(Ingest("csv", TextOptions(("x",)))), Surroundings("/"), known, verify=True)
     assert isinstance(opened, files.FileSource)
     assert [column.name for column in opened.columns] == ["id", "later"]
     assert opened.verify

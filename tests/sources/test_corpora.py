@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from metalayer.core.schema import Column, parse_type, schema
+from metalayer.core.source import Surroundings
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV, JSON, JSONL, PARQUET
 from metalayer.sources.formats import JsonOptions, ParquetOptions, TextOptions
@@ -36,7 +37,9 @@ def test_csv_spectrum(corpus: Corpus, engine: DuckEngine) -> None:
     for path in sorted(root.glob("csvs/*.csv")):
         expected = json.loads((root / "json" / f"{path.stem}.json").read_text("utf-8"))
         columns = texts(path)
-        source = CSV.open(TextOptions((path.name,), TextDialect(nulls=())), columns, str(path.parent), "fail")
+        source = CSV.open(
+            TextOptions((path.name,), TextDialect(nulls=())), columns, Surroundings(str(path.parent)), "fail"
+        )
         loaded = load(source, engine)
         found = [{column.source_name: _unix(row[column.name]) for column in columns} for row in loaded.rows]
         assert loaded.balances
@@ -56,7 +59,7 @@ def test_json_test_suite(corpus: Corpus, engine: DuckEngine, tmp_path: Path) -> 
     for number, path in enumerate(files):  # contents repeat among them, and a content is loaded once
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / path.name).write_bytes(path.read_bytes())
-    loaded = load(JSON.open(JsonOptions(("*/*.json",)), (), str(tmp_path), "rescue"), engine)
+    loaded = load(JSON.open(JsonOptions(("*/*.json",)), (), Surroundings(str(tmp_path)), "rescue"), engine)
     assert loaded.balances
     assert set(loaded.cursor) == {f"{number}/{path.name}" for number, path in enumerate(files)}, "none is forgotten"
     lost = {name.split("/")[1] for name in loaded.aside}
@@ -78,7 +81,7 @@ def test_json_test_suite_as_lines(corpus: Corpus, engine: DuckEngine, tmp_path: 
             if b"\n" not in content and b"\r" not in content and content.strip() and b"\0" not in content:
                 names.append(path.name)
                 out.write(content + b"\n")
-    loaded = load(JSONL.open(JsonOptions(("all.jsonl",)), (), str(tmp_path), "rescue"), engine)
+    loaded = load(JSONL.open(JsonOptions(("all.jsonl",)), (), Surroundings(str(tmp_path)), "rescue"), engine)
     assert loaded.balances
     assert len(loaded.rows) + len(loaded.rejects) == len(names)
     assert not loaded.aside
@@ -89,7 +92,7 @@ def test_parquet_testing(corpus: Corpus, engine: DuckEngine) -> None:
     for path in sorted(root.glob("*/*.parquet")):
         if path.name.startswith("large_string_map"):
             continue  # two strings of a gigabyte each
-        loaded = load(PARQUET.open(ParquetOptions((path.name,)), (), str(path.parent), "evolve"), engine)
+        loaded = load(PARQUET.open(ParquetOptions((path.name,)), (), Surroundings(str(path.parent)), "evolve"), engine)
         assert loaded.balances
         assert loaded.rows or loaded.aside, path.name
         assert (path.name in loaded.aside) == (path.stem in UNREADABLE), loaded.aside
@@ -107,7 +110,7 @@ def test_naughty_strings(corpus: Corpus, engine: DuckEngine, tmp_path: Path) -> 
         writer.writerow(["id", "text", "number"])
         writer.writerows([number, text, text] for number, text in enumerate(strings))
     columns = schema(id="bigint", text="varchar", number="decimal(18,2)")
-    loaded = load(CSV.open(TextOptions(("a.csv",)), columns, str(tmp_path), "fail"), engine)
+    loaded = load(CSV.open(TextOptions(("a.csv",)), columns, Surroundings(str(tmp_path)), "fail"), engine)
     assert loaded.balances
     assert not loaded.rejects
     assert loaded.column("text") == strings
@@ -119,7 +122,8 @@ def test_naughty_strings(corpus: Corpus, engine: DuckEngine, tmp_path: Path) -> 
     with (tmp_path / "a.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(strings))
     loaded = load(
-        JSONL.open(JsonOptions(("a.jsonl",)), schema(id="bigint", text="varchar"), str(tmp_path), "fail"), engine
+        JSONL.open(JsonOptions(("a.jsonl",)), schema(id="bigint", text="varchar"), Surroundings(str(tmp_path)), "fail"),
+        engine,
     )
     assert loaded.column("text") == strings
 
@@ -129,11 +133,11 @@ def test_naughty_strings_as_names(corpus: Corpus, engine: DuckEngine, tmp_path: 
     strings = [text for text in json.loads(path.read_text("utf-8")) if text.strip() and "\0" not in text][:120]
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([["id", *strings], [1, *strings]])
-    loaded = load(CSV.open(TextOptions(("a.csv",)), schema(id="bigint"), str(tmp_path), "rescue"), engine)
+    loaded = load(CSV.open(TextOptions(("a.csv",)), schema(id="bigint"), Surroundings(str(tmp_path)), "rescue"), engine)
     (kept,) = loaded.rescued()
     assert isinstance(kept, dict)
     assert list(kept.values()) == strings
-    loaded = load(CSV.open(TextOptions(("a.csv",)), schema(id="bigint"), str(tmp_path), "evolve"), engine)
+    loaded = load(CSV.open(TextOptions(("a.csv",)), schema(id="bigint"), Surroundings(str(tmp_path)), "evolve"), engine)
     assert len(loaded.columns) == 1 + len(strings)
     assert len({column.name for column in loaded.columns}) == len(loaded.columns)
 
@@ -141,7 +145,7 @@ def test_naughty_strings_as_names(corpus: Corpus, engine: DuckEngine, tmp_path: 
 def test_retail_by_day(corpus: Corpus, engine: DuckEngine) -> None:
     root = corpus("retail_by_day")
     sniffed = sniff(["*.csv"], str(root), engine)
-    source = CSV.open(sniffed.options, sniffed.columns, str(root), "fail")
+    source = CSV.open(sniffed.options, sniffed.columns, Surroundings(str(root)), "fail")
     loaded = load(source, engine)
     assert loaded.balances
     assert (loaded.rejects, loaded.aside) == ([], {})
@@ -159,7 +163,7 @@ def test_retail_by_day(corpus: Corpus, engine: DuckEngine) -> None:
 def test_synthea(corpus: Corpus, engine: DuckEngine, table: str) -> None:
     root = corpus("synthea_csv_27") / "seeds" / "synthea"
     sniffed = sniff([f"{table}.csv"], str(root), engine)
-    loaded = load(CSV.open(sniffed.options, sniffed.columns, str(root), "fail"), engine)
+    loaded = load(CSV.open(sniffed.options, sniffed.columns, Surroundings(str(root)), "fail"), engine)
     with (root / f"{table}.csv").open(newline="", encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     assert loaded.balances

@@ -12,7 +12,7 @@ import pytest
 
 from metalayer.core.errors import SourceError
 from metalayer.core.schema import Schema, schema
-from metalayer.core.source import Position
+from metalayer.core.source import Position, Surroundings
 from metalayer.sources import files
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV, FileSource
@@ -223,14 +223,14 @@ def test_many_files_make_one_batch(put: Put, shop: Shop) -> None:
 
 def test_a_path_that_does_not_exist_is_an_error_with_a_mend(tmp_path: Path) -> None:
     for path in ("none.csv", "none/*.csv"):
-        source = CSV.open(TextOptions((path,)), COLUMNS, str(tmp_path), "evolve")
+        source = CSV.open(TextOptions((path,)), COLUMNS, Surroundings(str(tmp_path)), "evolve")
         with pytest.raises(SourceError) as caught:
             source.check({})
         assert path in caught.value.message
 
 
 def test_a_pattern_that_matches_nothing_yet_is_no_error(tmp_path: Path, engine: DuckEngine) -> None:
-    source = CSV.open(TextOptions(("*.csv",)), COLUMNS, str(tmp_path), "evolve")
+    source = CSV.open(TextOptions(("*.csv",)), COLUMNS, Surroundings(str(tmp_path)), "evolve")
     assert source.check({}).is_empty
     assert list(source.read({}, engine)) == []
 

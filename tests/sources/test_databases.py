@@ -11,7 +11,7 @@ import pytest
 
 from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.schema import Schema, schema
-from metalayer.core.source import Cursor, Engine, Source
+from metalayer.core.source import Cursor, Engine, Source, Surroundings
 from metalayer.sources import source_type
 from metalayer.sources.conformance import CHECKS, Probe, drained, rows_of
 from metalayer.sources.databases import DatabaseOptions
@@ -57,7 +57,7 @@ def engine() -> Iterator[DuckEngine]:
 
 def opened(database: Database, columns: Schema = (), **more: object) -> Source:
     options = DatabaseOptions(database.address, "orders", **more)  # type: ignore[arg-type]
-    return source_type(database.kind).open(options, columns, "/", "evolve")
+    return source_type(database.kind).open(options, columns, Surroundings("/"), "evolve")
 
 
 def load(source: Source, cursor: Cursor, engine: DuckEngine) -> tuple[list[tuple[object, ...]], Cursor]:
@@ -155,7 +155,7 @@ def test_a_wrong_table_is_told_with_the_tables_there_are(database: Database, eng
     if database.kind == "duckdb":
         pytest.skip("the engine itself tells it")
     options = DatabaseOptions(database.address, "order", load="incremental", cursor="updated_at")
-    source = source_type(database.kind).open(options, (), "/", "evolve")
+    source = source_type(database.kind).open(options, (), Surroundings("/"), "evolve")
     with pytest.raises(SourceError) as raised:
         list(source.read({}, engine))
     assert "Did you mean" in raised.value.hint
@@ -170,7 +170,7 @@ def test_a_wrong_table_is_told_with_the_tables_there_are(database: Database, eng
     ],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(kind: str, address: str) -> None:
-    source = source_type(kind).open(DatabaseOptions(address, "orders"), (), "/", "evolve")
+    source = source_type(kind).open(DatabaseOptions(address, "orders"), (), Surroundings("/"), "evolve")
     with pytest.raises(SourceUnavailableError) as raised:
         source.check({})
     assert "127.0.0.1:1" in raised.value.message

@@ -12,6 +12,7 @@ import pytest
 
 from metalayer.core.errors import UsageError
 from metalayer.core.schema import Column, DriftPolicy, parse_type, schema
+from metalayer.core.source import Surroundings
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV, TSV
 from metalayer.sources.formats import TextOptions
@@ -28,7 +29,7 @@ def read(tmp_path: Path, engine: DuckEngine) -> Read:
         columns: tuple[Column, ...] = ORDERS, path: str = "*", drift: DriftPolicy = "evolve", **dialect: object
     ) -> Loaded:
         options = TextOptions((path,), TextDialect(**dialect))  # type: ignore[arg-type]
-        loaded = load(CSV.open(options, columns, str(tmp_path), drift), engine)
+        loaded = load(CSV.open(options, columns, Surroundings(str(tmp_path)), drift), engine)
         assert loaded.balances
         return loaded
 
@@ -219,7 +220,10 @@ def test_compressed_files_are_read_by_their_names(put: Put, read: Read, tmp_path
 
 def test_tsv_is_csv_with_tabs(put: Put, tmp_path: Path, engine: DuckEngine) -> None:
     put("a.tsv", "id\tnote\n1\ta,b\n")
-    loaded = load(TSV.open(TextOptions((".",)), schema(id="bigint", note="varchar"), str(tmp_path), "evolve"), engine)
+    loaded = load(
+        TSV.open(TextOptions((".",)), schema(id="bigint", note="varchar"), Surroundings(str(tmp_path)), "evolve"),
+        engine,
+    )
     assert loaded.column("note") == ["a,b"]
 
 

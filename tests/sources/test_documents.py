@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metalayer.core.schema import Column, DriftPolicy, schema
+from metalayer.core.source import Surroundings
 from metalayer.sources import reading
 from metalayer.sources.dialect import JsonDialect
 from metalayer.sources.files import JSON, JSONL
@@ -39,7 +40,7 @@ def read(tmp_path: Path, engine: DuckEngine) -> Read:
     ) -> Loaded:
         options = JsonOptions((path,), JsonDialect(**dialect))  # type: ignore[arg-type]
         type_ = JSON if documents else JSONL
-        loaded = load(type_.open(options, columns, str(tmp_path), drift), engine)
+        loaded = load(type_.open(options, columns, Surroundings(str(tmp_path)), drift), engine)
         assert loaded.balances
         return loaded
 
@@ -220,7 +221,7 @@ def test_nothing_of_any_record_is_lost(records: list[dict[str, object]], tmp_pat
     """Each value is in its column or in _rescued: for any JSON, in both policies."""
     (tmp_path / "a.jsonl").write_text(lines({"id": 0}, *records), encoding="utf-8")
     columns = (*schema(id="bigint", who="struct(a bigint, b varchar)", tags="varchar[]"),)
-    source = JSONL.open(JsonOptions((".",)), columns, str(tmp_path), "rescue")
+    source = JSONL.open(JsonOptions((".",)), columns, Surroundings(str(tmp_path)), "rescue")
     loaded = load(source, engine)
     assert loaded.balances
     assert (loaded.aside, len(loaded.rows)) == ({}, len(records) + 1)

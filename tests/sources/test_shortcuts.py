@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metalayer.core.errors import LakeError
 from metalayer.core.schema import parse_type, schema
-from metalayer.core.source import Batch
+from metalayer.core.source import Batch, Surroundings
 from metalayer.sources.conformance import rows_of
 from metalayer.sources.delimited import Field, Misfits, TextFile, scan, select
 from metalayer.sources.dialect import TextDialect
@@ -140,7 +140,7 @@ def test_a_file_read_quickly_is_as_read_usually(
 ) -> None:
     text = ends.join(["a,b,c,d", *lines]) + last
     (tmp_path / "a.csv").write_text(text, "utf-8", newline="")
-    source = CSV.open(TextOptions(("a.csv",)), COLUMNS, str(tmp_path), "evolve")
+    source = CSV.open(TextOptions(("a.csv",)), COLUMNS, Surroundings(str(tmp_path)), "evolve")
     (batch,) = source.read({}, engine)
     if BOTH_SIGNS in text:
         assert "error(" not in batch.parts[0].rows, "no shortcut is taken"

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metalayer.core.errors import SourceError, UsageError
+from metalayer.core.source import Surroundings
 from metalayer.sources import source_type
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV
@@ -141,7 +142,7 @@ def test_dialects(
     found = look()
     assert dialect(found) == pinned
     assert types(found) == columns
-    loaded = load(source_type("csv").open(found.options, found.columns, str(tmp_path), "fail"), engine)
+    loaded = load(source_type("csv").open(found.options, found.columns, Surroundings(str(tmp_path)), "fail"), engine)
     assert loaded.balances
     assert (loaded.rejects, loaded.aside, [kept for kept in loaded.rescued() if kept]) == ([], {}, [])
     assert loaded.rows, "what was pinned reads the file it was made from"
@@ -275,7 +276,7 @@ def test_what_is_pinned_reads_what_was_looked_at(
     quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]
     (tmp_path / "a.csv").write_text("name a,name b,name c\n" + "\n".join(quoted) + "\n", encoding="utf-8", newline="")
     found = sniff(["a.csv"], str(tmp_path), engine)
-    loaded = load(source_type("csv").open(found.options, found.columns, str(tmp_path), "fail"), engine)
+    loaded = load(source_type("csv").open(found.options, found.columns, Surroundings(str(tmp_path)), "fail"), engine)
     assert loaded.balances
     assert (loaded.aside, loaded.rejects) == ({}, [])
     assert not [kept for kept in loaded.rescued() if kept]
@@ -312,7 +313,7 @@ def test_an_encoding_is_found_and_read(
     sniffed = look("a.csv")
     assert isinstance(sniffed.options, TextOptions)
     assert sniffed.options.dialect.encoding == pinned
-    loaded = load(CSV.open(sniffed.options, sniffed.columns, str(tmp_path), "fail"), engine)
+    loaded = load(CSV.open(sniffed.options, sniffed.columns, Surroundings(str(tmp_path)), "fail"), engine)
     assert loaded.balances
     assert loaded.column("city")[:2] == [f"{text} 0", f"{text} 1"]
     assert loaded.column("n") == list(range(50))

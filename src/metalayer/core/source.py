@@ -47,6 +47,26 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a source is opened.
+
+    Attributes:
+        root: the project's directory; relative paths start there.
+        project: the project's name.
+        environment: the environment's name: what is made at the source for it (a slot, say) is named for both.
+        table: the bronze table that is loaded; empty where a source is looked at that nobody has declared.
+        database: how the environment's PostgreSQL is reached; it may hold a password and is never shown. Empty where
+            there is none.
+    """
+
+    root: str
+    project: str = ""
+    environment: str = ""
+    table: str = ""
+    database: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """Another database that the engine reads as if it were its own, by a name, for as long as a session lasts.
 
@@ -150,6 +170,16 @@ class Engine(Protocol):
         """
         ...
 
+    def spool(self) -> str:
+        """Return a new, empty directory for what a source fetched and the engine is to read.
+
+        It is gone when the engine's session ends; one that a killed process left is removed by the next that asks.
+
+        Raises:
+            ShortageError: the disk is full or read-only.
+        """
+        ...
+
 
 class Source(Protocol):
     """A place outside that records come from."""
@@ -205,8 +235,8 @@ class SourceType:
     Attributes:
         name: what stands under ``type:``.
         options: a frozen dataclass: its fields are the keys that a declaration may have beside those of every table.
-        open: makes the source from its options, the table's columns (declared, then those that joined it later), the
-            project's root and the policy for columns that are not known.
+        open: makes the source from its options, the table's columns (declared, then those that joined it later), where
+            it is opened and the policy for columns that are not known.
         file: whether its parts are files, so that each table has a ``__current`` even without a key.
         tables: whether one declaration may hold several tables.
         recall: how its parts are given again after their rows were retracted; None where they cannot be.
@@ -214,7 +244,7 @@ class SourceType:
 
     name: str
     options: type
-    open: Callable[[Any, tuple[Column, ...], str, DriftPolicy], Source]
+    open: Callable[[Any, tuple[Column, ...], Surroundings, DriftPolicy], Source]
     file: bool = False
     tables: bool = False
     recall: Recall | None = None

@@ -142,9 +142,14 @@ def translated() -> Iterator[None]:
         raise
 
 
+def temporary_directory(settings: LakeSettings) -> str:
+    """Return where an engine spills to."""
+    return settings.temporary or str(Path(settings.data) / ".spill")
+
+
 def start(settings: LakeSettings) -> duckdb.DuckDBPyConnection:
     """Start an engine with nothing in it: in memory, UTC, fetching no extension."""
-    temporary = settings.temporary or str(Path(settings.data) / ".spill")
+    temporary = temporary_directory(settings)
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",

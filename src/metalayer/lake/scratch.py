@@ -21,6 +21,7 @@ class Scratch:
     """An engine that has nothing in it; it is a `core.source.Engine`."""
 
     connection: duckdb.DuckDBPyConnection
+    directory: str
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Run one statement and return its rows.
@@ -39,6 +40,10 @@ class Scratch:
         """
         attach_source(self.connection, other)
 
+    def spool(self) -> str:
+        """Return a new, empty directory; it is gone with the engine."""
+        return tempfile.mkdtemp(dir=self.directory)
+
 
 @contextmanager
 def scratch() -> Iterator[Scratch]:
@@ -46,6 +51,6 @@ def scratch() -> Iterator[Scratch]:
     with tempfile.TemporaryDirectory(prefix="metalayer-") as directory:
         connection = start(LakeSettings(data=directory))
         try:
-            yield Scratch(connection)
+            yield Scratch(connection, directory)
         finally:
             connection.close()

@@ -26,6 +26,7 @@ from metalayer.core.source import Attachment
 from metalayer.lake import engine, files
 from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, with_staged
 from metalayer.lake.disk import crc32_of, make_directory, make_durable
+from metalayer.lake.spool import Spool, make_spool
 from metalayer.lake.statistics import file_statistics
 from metalayer.lake.values import (
     EXTENSION_PAYS,
@@ -76,6 +77,7 @@ class Session:
     def __init__(self, connection: duckdb.DuckDBPyConnection, shared: _Shared) -> None:
         self._connection = connection
         self._shared = shared
+        self._spools: list[Spool] = []
 
     @classmethod
     def open(
@@ -115,6 +117,8 @@ class Session:
     def close(self) -> None:
         """End the connection. The engine ends with its last connection."""
         self._connection.close()
+        while self._spools:
+            self._spools.pop().close()
 
     def interrupt(self) -> None:
         """Stop what the session is running; callable from another thread."""
@@ -137,6 +141,15 @@ class Session:
             LakeError: the engine's reader for it is not installed.
         """
         engine.attach_source(self._connection, other)
+
+    def spool(self) -> str:
+        """Return a new, empty directory that is gone when this session is closed.
+
+        Raises:
+            ShortageError: it cannot be made.
+        """
+        self._spools.append(make_spool(engine.temporary_directory(self._shared.settings)))
+        return self._spools[-1].path
 
     def fetch(self, sql: str, parameters: Parameters = ()) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Run one SELECT and return its columns' names and its rows, which are fetched as they are taken."""

@@ -24,7 +24,7 @@ from metalayer.core.names import TableName, quote, quote_path
 from metalayer.core.project import Project
 from metalayer.core.run import TaskResult
 from metalayer.core.schema import Schema
-from metalayer.core.source import Pending, Source
+from metalayer.core.source import Pending, Source, Surroundings
 from metalayer.governance.access import OWNER, secure
 from metalayer.governance.relations import Relations
 from metalayer.metastore import facts
@@ -149,7 +149,7 @@ class _Stage:
         if columns is None and model.location.path.startswith("reference/"):
             from metalayer.sources import open_source  # noqa: PLC0415 - few tests read files
 
-            return open_source(model, self.project.root)
+            return open_source(model, Surroundings(self.project.root))
         return Arrivals(columns or (), tuple(batch.get(model.name, ()) for batch in self.trial.batches[: self.arrived]))
 
     def cursor(self, table: TableName) -> dict[str, Mapping[str, object]]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Ingest, Model
 from metalayer.core.schema import Schema
-from metalayer.core.source import Source, SourceType
+from metalayer.core.source import Source, SourceType, Surroundings
 from metalayer.sources.databases import DUCKDB, MYSQL, POSTGRES, SQLITE
 from metalayer.sources.files import CSV, JSON, JSONL, PARQUET, TSV, FileSource
 
@@ -50,12 +50,12 @@ def source_type(name: str) -> SourceType:
     return found
 
 
-def open_source(model: Model, root: str, known: Schema = (), *, verify: bool = False) -> Source:
+def open_source(model: Model, around: Surroundings, known: Schema = (), *, verify: bool = False) -> Source:
     """Return the source that a bronze table is declared with.
 
     Args:
         model: the declared table.
-        root: the project's directory.
+        around: where it is opened.
         known: the table's columns as they are, so that columns which joined it earlier keep their names and types.
         verify: whether files whose size and time are as they were are hashed again.
 
@@ -66,5 +66,7 @@ def open_source(model: Model, root: str, known: Schema = (), *, verify: bool = F
         raise UsageError(f"{model.name} has no source: it is built from other tables.", hint="Name a bronze table.")
     declared = {column.name for column in model.columns}
     joined = tuple(column for column in known if column.name not in declared and not column.name.startswith("_"))
-    opened = source_type(model.query.type).open(model.query.options, (*model.columns, *joined), root, model.query.drift)
+    opened = source_type(model.query.type).open(
+        model.query.options, (*model.columns, *joined), around, model.query.drift
+    )
     return replace(opened, verify=True) if verify and isinstance(opened, FileSource) else opened

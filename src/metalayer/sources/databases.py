@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from metalayer.core.errors import SourceError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import VARCHAR, Column, DataType, DriftPolicy
-from metalayer.core.source import Attachment, Batch, Cursor, Engine, Part, Pending, Position, SourceType
+from metalayer.core.source import Attachment, Batch, Cursor, Engine, Part, Pending, Position, SourceType, Surroundings
 
 if TYPE_CHECKING:
     from metalayer.sources.looks import Place, Standing
@@ -218,7 +218,9 @@ def _quoted(value: str) -> str:
 
 
 def _type(kind: str) -> SourceType:
-    def opened(options: object, columns: tuple[Column, ...], root: str, drift: DriftPolicy) -> DatabaseSource:
+    def opened(
+        options: object, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy
+    ) -> DatabaseSource:
         from metalayer.sources import looks  # noqa: PLC0415 - as above
 
         assert isinstance(options, DatabaseOptions)  # noqa: S101 - the type's own options
@@ -238,7 +240,7 @@ def _type(kind: str) -> SourceType:
                 hint="Add `cursor:` with a column that grows with every change, for example updated_at.",
             )
         chosen = options if options.load == "incremental" else replace(options, cursor="", lag=None)
-        return DatabaseSource(kind, looks.place_of(kind, options.connection, root), chosen, columns, drift)
+        return DatabaseSource(kind, looks.place_of(kind, options.connection, around.root), chosen, columns, drift)
 
     return SourceType(kind, DatabaseOptions, opened, file=True, tables=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
-from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType
+from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType, Surroundings
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.header import compression_of
@@ -482,8 +482,10 @@ def _subject(names: list[str]) -> str:
 def _type(name: str, format_: Format, options: type) -> SourceType:
     """Return the source type of a format."""
 
-    def open_(given: FileOptions, columns: tuple[Column, ...], root: str, drift: DriftPolicy = "evolve") -> FileSource:
-        return FileSource(format_, given, columns, str(Path(root).absolute()), drift)
+    def open_(
+        given: FileOptions, columns: tuple[Column, ...], place: Surroundings, drift: DriftPolicy = "evolve"
+    ) -> FileSource:
+        return FileSource(format_, given, columns, str(Path(place.root).absolute()), drift)
 
     return SourceType(name, options, open_, file=True, recall=RECALL)
 
