@@ -61,8 +61,8 @@ def _mysql(address: str) -> dict[str, Any]:
 
 
 @contextmanager
-def mariadb() -> Iterator[str]:
-    """Start a MariaDB of our own and yield the URL of its database."""
+def mariadb(*options: str) -> Iterator[str]:
+    """Start a MariaDB of our own, with a binary log, and yield the URL of its database."""
     assert MARIADB is not None
     with tempfile.TemporaryDirectory(prefix="mariadb-") as directory:
         Path(directory).chmod(0o755)
@@ -87,6 +87,10 @@ def mariadb() -> Iterator[str]:
                 f"--socket={directory}/socket",
                 f"--pid-file={directory}/pid",
                 "--skip-name-resolve",
+                "--server-id=1",
+                "--log-bin=binlog",
+                "--binlog-format=ROW",
+                *options,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -97,6 +101,9 @@ def mariadb() -> Iterator[str]:
                 asked.execute("CREATE DATABASE shop")
                 asked.execute("CREATE USER 'reader'@'127.0.0.1' IDENTIFIED BY 'secret'")
                 asked.execute("GRANT ALL ON shop.* TO 'reader'@'127.0.0.1'")
+                asked.execute("GRANT BINLOG MONITOR, REPLICATION SLAVE ON *.* TO 'reader'@'127.0.0.1'")
+                asked.execute("CREATE USER 'narrow'@'127.0.0.1' IDENTIFIED BY 'secret'")
+                asked.execute("GRANT SELECT ON shop.* TO 'narrow'@'127.0.0.1'")
             connection.close()
             yield f"mysql://reader:secret@127.0.0.1:{port}/shop"
         finally:

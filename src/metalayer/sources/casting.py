@@ -22,7 +22,12 @@ _SHIFTED = r":\d\d(?:[.,]\d+)?\s*[+-](?:0[1-9]|[1-9]\d|00:?(?:0[1-9]|[1-9]\d))"
 _OFFSET = r":\d\d(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)\s*$"
 
 
-def is_text(type_: DataType) -> bool:
+def all_digits(text: str, type_: Scalar) -> str:
+    """Return the SQL condition that a decimal keeps every digit after the point; a double's comparison sees 15."""
+    return f"length(rtrim(split_part({text}, '.', 2), '0')) <= {type_.scale or 0} OR regexp_matches({text}, '[eE]')"
+
+
+def is_text(type_: DataType | None) -> bool:
     """Tell whether every text is a value of the type."""
     return isinstance(type_, Scalar) and type_.name == "varchar"
 

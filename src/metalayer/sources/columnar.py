@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from metalayer.core.errors import UsageError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import DataType, Scalar, parse_type, widens
-from metalayer.sources.casting import engine_cast, exact, is_text
+from metalayer.sources.casting import all_digits, engine_cast, exact, is_text
 from metalayer.sources.delimited import Field, Kept, rescue, unread
 from metalayer.sources.dialect import Writing
 from metalayer.sources.listing import engine_path
@@ -84,6 +84,8 @@ def select(file: ColumnarFile) -> str:
             continue
         direct = not isinstance(item.type, Scalar) or (isinstance(given, Scalar) and _is_instant(given, item.type))
         value = f"TRY_CAST({column} AS {item.type})" if direct else engine_cast(text, item.type, writing)
+        if is_text(given) and isinstance(item.type, Scalar) and item.type.name == "decimal":
+            value = f"CASE WHEN {all_digits(text, item.type)} THEN {value} END"
         casts.append(f"{value} AS v{number}")
         tests.append(f"{f'v{number}' if direct else exact(f'v{number}', text, item.type, writing)} AS t{number}")
         names.append(f"t{number} AS {quote(item.name)}")

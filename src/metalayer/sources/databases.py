@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CATALOG = "metalayer_source"
 _DEFAULT_SCHEMAS = {"postgres": "public", "sqlite": "main", "duckdb": "main"}
+_SETTINGS = {"mysql": ("SET mysql_tinyint1_as_boolean = false",)}  # it holds 7 as well: that is no boolean
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,15 @@ class DatabaseSource:
             return
         attachment = self._attachment()
         engine.attach(attachment)
+        settings = _SETTINGS.get(self.kind, ())
+        for setting in settings:
+            engine.query(setting)
         found = engine.query(f"DESCRIBE SELECT * FROM {self._table()}")
         labels, types = [str(row[0]) for row in found], [columnar.held_type(str(row[1])) for row in found]
+        relation = f"(SELECT * FROM {self._table()}{self._condition(standing, before)})"
+        if self.kind in {"postgres", "mysql"}:
+            exact = self._with_all_digits(engine, labels, types, standing, before)
+            relation, types = exact or (relation, types)
         columns, drift = self._evolved(labels, types)
         matched = match(columns, labels)
         passed = int(str(before.get("records", 0))) if before is not None and self._is_incremental else 0
@@ -103,7 +111,7 @@ class DatabaseSource:
             tuple(types),
             fields,
             matched.unknown if self.drift == "rescue" else (),
-            relation=f"(SELECT * FROM {self._table()}{self._condition(standing, before)})",
+            relation=relation,
             number=f"row_number() OVER () + {passed}",
         )
         part = Part(
@@ -114,7 +122,7 @@ class DatabaseSource:
             reason="new" if before is None else "grown" if self._is_incremental else "changed",
             numbered_after=passed,
         )
-        yield Batch(columns, (part,), attach=(attachment,), drift=drift)
+        yield Batch(columns, (part,), attach=(attachment,), prepare=settings, drift=drift)
 
     def confirm(self, part: Part) -> bool:  # noqa: ARG002 - a `Source`
         """Tell that the part is what it was: it was read from one snapshot of the database."""
@@ -158,14 +166,41 @@ class DatabaseSource:
         return Attachment(_CATALOG, self.kind, address, self.place.shown)
 
     def _table(self) -> str:
-        names = tuple(self.options.from_.split(".", 1))
-        schema = _DEFAULT_SCHEMAS.get(self.kind) or urlsplit(self.place.address).path.strip("/")
-        return ".".join(map(quote, (_CATALOG, *((schema,) if len(names) == 1 else ()), *names)))
+        return ".".join(map(quote, (_CATALOG, *self._path())))
 
-    def _condition(self, standing: Standing, before: Position | None) -> str:
+    def _path(self) -> tuple[str, str]:
+        """Return the table's schema (MySQL: its database) and its name."""
+        schema, dot, name = self.options.from_.partition(".")
+        if dot:
+            return schema, name
+        return _DEFAULT_SCHEMAS.get(self.kind) or urlsplit(self.place.address).path.strip("/"), schema
+
+    def _with_all_digits(
+        self,
+        engine: Engine,
+        labels: list[str],
+        types: list[DataType | None],
+        standing: Standing,
+        before: Position | None,
+    ) -> tuple[str, list[DataType | None]] | None:
+        """Return another FROM item and its types where the engine would round numbers of the table; else None."""
+        from metalayer.sources import numerics  # noqa: PLC0415 - as above
+
+        texts = numerics.rounded(
+            {str(name): str(type_) for name, type_ in engine.query(numerics.look(self.kind, _CATALOG, *self._path()))}
+        )
+        if not texts:
+            return None
+        given = list(zip(labels, types, strict=True))
+        condition = self._condition(standing, before, numerics.quoted(self.kind, self.options.cursor))
+        relation = numerics.relation(self.kind, _CATALOG, self._path(), given, texts, condition)
+        return relation, numerics.held(given, texts)
+
+    def _condition(self, standing: Standing, before: Position | None, column: str = "") -> str:
         if not self._is_incremental or standing.highest is None:
             return ""
-        column, seen = quote(self.options.cursor), None if before is None else before.get("highest")
+        column = column or quote(self.options.cursor)
+        seen = None if before is None else before.get("highest")
         upper = f"{column} <= {literal(standing.highest)}"
         return f" WHERE {upper}" if seen is None else f" WHERE {column} > {literal(str(seen))} AND {upper}"
 

@@ -175,16 +175,14 @@ def look_at_mysql(place: Place, table: str, cursor: str, lag: timedelta | None) 
         raise SourceError(
             "Reading MySQL needs packages that are not installed.", hint="Install them: pip install 'metalayer[mysql]'"
         ) from None
-    with _mysql(place) as connection:
+    with mysql_connection(place) as connection:
         try:
             with connection.cursor() as asked:
-                name = names_of(table)[-1].replace("`", "``")
                 if not cursor:
-                    asked.execute(f"SELECT 1 FROM `{name}` LIMIT 1")
-                    return Standing(None)
-                column = cursor.replace("`", "``")
+                    return Standing(_mysql_state(asked, table))
+                column, path = cursor.replace("`", "``"), mysql_path(table)
                 where = f" WHERE `{column}` <= now() - INTERVAL {int(lag.total_seconds())} SECOND" if lag else ""
-                asked.execute(f"SELECT CAST(max(`{column}`) AS char) FROM `{name}`{where}")
+                asked.execute(f"SELECT CAST(max(`{column}`) AS char) FROM {path}{where}")
                 row = asked.fetchone()
                 return Standing(None, None if row is None else row[0])
         except pymysql.err.ProgrammingError as error:
@@ -193,8 +191,85 @@ def look_at_mysql(place: Place, table: str, cursor: str, lag: timedelta | None) 
             raise _refused(place, str(error.args[-1])) from None
 
 
+_LOGGED_ENGINES = frozenset({"InnoDB", "MyISAM", "Aria", "MEMORY", "ROCKSDB"})
+"""Engines whose rows change by nothing but statements of this server, all of which are in its binary log."""
+
+
+def mysql_path(table: str) -> str:
+    """Return a table's name as MySQL quotes it, with its database where it is said."""
+    return ".".join("`" + name.replace("`", "``") + "`" for name in names_of(table))
+
+
+def _mysql_state(asked: Any, table: str) -> dict[str, object] | None:
+    """Return how far the server's binary log reaches: where it does not move, no table has changed.
+
+    The engine's rows are never behind what is returned: MariaDB tells the place in the log of a consistent snapshot,
+    MySQL the transactions that are committed. None where the log does not hold every change, or may not be looked at.
+    """
+    import pymysql  # noqa: PLC0415 - as above
+
+    asked.execute(f"SELECT 1 FROM {mysql_path(table)} LIMIT 1")  # an error where there is none
+    names = names_of(table)
+    asked.execute(
+        "SELECT engine FROM information_schema.tables WHERE table_type = 'BASE TABLE' "
+        "AND table_schema = coalesce(%s, database()) AND table_name = %s",
+        (names[0] if len(names) > 1 else None, names[-1]),
+    )
+    if (found := asked.fetchone()) is None or found[0] not in _LOGGED_ENGINES:
+        return None
+    asked.execute("SELECT @@log_bin, version()")
+    logs, version = asked.fetchone()
+    if not logs:
+        return None
+    try:
+        asked.execute(f"SHOW {'MASTER' if _says_master(version) else 'BINARY LOG'} STATUS")
+    except pymysql.MySQLError:
+        return None  # the user may not see whether databases are left out of the log
+    log = asked.fetchone()
+    if log is None or log[2] or log[3]:
+        return None
+    return _mariadb_state(asked) if "MariaDB" in version else _gtid_state(asked)
+
+
+def _says_master(version: str) -> bool:
+    """Tell whether the server still speaks of masters."""
+    if "MariaDB" in version:
+        return True
+    major, minor = version.split(".")[:2]
+    return (int(major), int(minor)) < (8, 4)
+
+
+def _mariadb_state(asked: Any) -> dict[str, object] | None:
+    asked.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    asked.execute("SHOW STATUS LIKE 'binlog_snapshot_%'")
+    told = {str(name).lower(): value for name, value in asked.fetchall()}
+    asked.execute("SHOW GLOBAL STATUS LIKE 'Slaves_running'")
+    replicas = asked.fetchone()
+    asked.execute("SELECT @@log_slave_updates, @@gtid_slave_pos")
+    updates, replicated = asked.fetchone()
+    asked.execute("COMMIT")
+    if not told.get("binlog_snapshot_file") or (not updates and replicas is not None and int(replicas[1])):
+        return None
+    return {
+        "file": told["binlog_snapshot_file"],
+        "offset": told["binlog_snapshot_position"],
+        "replicated": replicated,
+    }
+
+
+def _gtid_state(asked: Any) -> dict[str, object] | None:
+    asked.execute("SELECT @@gtid_mode, @@gtid_executed, @@server_uuid, @@log_slave_updates")
+    mode, executed, server, updates = asked.fetchone()
+    return {"executed": executed, "server": server} if mode == "ON" and updates else None
+
+
 @contextmanager
-def _mysql(place: Place) -> Iterator[Any]:
+def mysql_connection(place: Place) -> Iterator[Any]:
+    """Connect to MySQL or MariaDB for as long as the context lasts.
+
+    Raises:
+        SourceUnavailableError: it cannot be reached.
+    """
     import pymysql  # noqa: PLC0415 - as above
 
     parts = urlsplit(place.address)
