@@ -13,8 +13,8 @@ import duckdb
 
 from metalayer.core.errors import LakeError
 from metalayer.core.schema import Column
-from metalayer.core.source import Attachment, Batch, Cursor, Position, SetAside, Source
-from metalayer.lake.engine import attach_source
+from metalayer.core.source import ArrowStream, Attachment, Batch, Cursor, Position, SetAside, Source
+from metalayer.lake.engine import attach_source, write_arrow
 from metalayer.sources.conformance import after, rows_of
 
 
@@ -32,6 +32,9 @@ class DuckEngine:
 
     def spool(self) -> str:
         return tempfile.mkdtemp(dir=self.directory)
+
+    def spool_arrow(self, rows: ArrowStream) -> str:
+        return write_arrow(self.connection, rows, self.spool())
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         try:

@@ -155,6 +155,14 @@ class Pending:
         return not (self.new or self.changed or self.trouble)
 
 
+class ArrowStream(Protocol):
+    """What yields rows as Arrow: a pyarrow reader or table, a Polars or pandas frame, an ADBC result and others."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the stream as a capsule; see Arrow's PyCapsule interface."""
+        ...
+
+
 class Engine(Protocol):
     """What a source may ask of the lake's engine while it prepares a batch: to run SQL and return rows."""
 
@@ -176,6 +184,17 @@ class Engine(Protocol):
         It is gone when the engine's session ends; one that a killed process left is removed by the next that asks.
 
         Raises:
+            ShortageError: the disk is full or read-only.
+        """
+        ...
+
+    def spool_arrow(self, rows: ArrowStream) -> str:
+        """Write an Arrow stream into a spool, and return what stands behind FROM to read its rows, in their order.
+
+        The stream is taken once, batch by batch; what is returned may be read as often as the loader needs to.
+
+        Raises:
+            LakeError: the stream breaks off, or holds what the lake cannot.
             ShortageError: the disk is full or read-only.
         """
         ...

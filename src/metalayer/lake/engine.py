@@ -18,7 +18,7 @@ from duckdb.sqltypes import DuckDBPyType
 from metalayer.core.errors import LakeError, Location, ShortageError, SourceUnavailableError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import Column, DataType, ListOf, MapOf, Scalar, Schema, Struct, parse_type
-from metalayer.core.source import Attachment
+from metalayer.core.source import ArrowStream, Attachment
 from metalayer.lake.catalog import SCHEMA, data_path
 from metalayer.lake.values import LakeSettings
 
@@ -269,6 +269,25 @@ def _without_address(said: str, address: str) -> str:
     rest = said.rpartition(address)[2] if address in said else said.rpartition("): ")[2]
     words = " ".join(rest.strip('" :\n').split())
     return "the engine was refused" if not words or address in words else words[:300]
+
+
+def write_arrow(connection: duckdb.DuckDBPyConnection, rows: ArrowStream, directory: str) -> str:
+    """Write an Arrow stream into a directory as a Parquet file, in its order; return the FROM item that reads it.
+
+    What is written is read soon and once or twice: it is hardly compressed.
+
+    Raises:
+        LakeError: the engine cannot read the stream, or cannot write what it holds.
+    """
+    name, path = "metalayer_arrow", str(Path(directory) / "rows.parquet")
+    with translated():
+        # The capsule is taken here: the engine asks an object that can give one for it several times.
+        connection.register(name, rows.__arrow_c_stream__())
+        try:
+            connection.execute(f"COPY (FROM {name}) TO {literal(path)} (FORMAT parquet, COMPRESSION lz4_raw)")
+        finally:
+            connection.unregister(name)
+    return f"read_parquet({literal(path)}, hive_partitioning = false)"
 
 
 def column_schema(names: list[str], types: list[DuckDBPyType]) -> Schema:

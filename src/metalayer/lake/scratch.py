@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metalayer.core.source import Attachment
-from metalayer.lake.engine import attach_source, start, translated
+from metalayer.core.source import ArrowStream, Attachment
+from metalayer.lake.engine import attach_source, start, translated, write_arrow
 from metalayer.lake.values import LakeSettings
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ class Scratch:
     def spool(self) -> str:
         """Return a new, empty directory; it is gone with the engine."""
         return tempfile.mkdtemp(dir=self.directory)
+
+    def spool_arrow(self, rows: ArrowStream) -> str:
+        """Write an Arrow stream into a spool; return the FROM item that reads it.
+
+        Raises:
+            LakeError: the engine cannot read the stream.
+        """
+        return write_arrow(self.connection, rows, self.spool())
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from metalayer.core.errors import LakeError
 from metalayer.core.failpoints import Failpoint, reach
 from metalayer.core.names import TableName, literal, quote, quote_path
 from metalayer.core.schema import Schema
-from metalayer.core.source import Attachment
+from metalayer.core.source import ArrowStream, Attachment
 from metalayer.lake import engine, files
 from metalayer.lake.changes import Changes, FileChanges, Unprovable, net, with_staged
 from metalayer.lake.disk import crc32_of, make_directory, make_durable
@@ -150,6 +150,14 @@ class Session:
         """
         self._spools.append(make_spool(engine.temporary_directory(self._shared.settings)))
         return self._spools[-1].path
+
+    def spool_arrow(self, rows: ArrowStream) -> str:
+        """Write an Arrow stream into a spool; return the FROM item that reads it.
+
+        Raises:
+            LakeError: the engine cannot read the stream.
+        """
+        return engine.write_arrow(self._connection, rows, self.spool())
 
     def fetch(self, sql: str, parameters: Parameters = ()) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
         """Run one SELECT and return its columns' names and its rows, which are fetched as they are taken."""
