@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from metalayer.sources.conformance import (
     check_reads_nothing_twice,
     check_resumes_after_each_batch,
 )
-from metalayer.sources.formats import JsonOptions, ParquetOptions, TextOptions
+from metalayer.sources.formats import ExcelOptions, JsonOptions, ParquetOptions, TextOptions
 from sources.loading import DuckEngine
+from sources.test_workbooks import workbook
 
 COLUMNS = schema(id="bigint", note="varchar")
 CONTENT = {
@@ -31,7 +33,15 @@ CONTENT = {
     "json": lambda number: f'[{{"id": {number}, "note": "x"}}, {{"id": "y"}}, 5]'.encode(),
     "jsonl": lambda number: f'{{"id": {number}, "note": "x"}}\n{{broken\n{{"id": "y", "new": [1]}}\n'.encode(),
 }
-OPTIONS = {"csv": TextOptions, "tsv": TextOptions, "json": JsonOptions, "jsonl": JsonOptions, "parquet": ParquetOptions}
+OPTIONS = {
+    "csv": TextOptions,
+    "tsv": TextOptions,
+    "json": JsonOptions,
+    "jsonl": JsonOptions,
+    "parquet": ParquetOptions,
+    "excel": ExcelOptions,
+}
+SUFFIX = {"excel": "xlsx"}
 
 
 @dataclass
@@ -44,14 +54,20 @@ class FileProbe:
 
     def __post_init__(self) -> None:
         for number in range(5):
-            self.write(f"{number}.{self.type.name}", number)
-        self.write(f"copy.{self.type.name}", 3)
-        (self.root / f"broken.{self.type.name}").write_bytes(b"\xff\xfe\x00 no file of any type")
+            self.write(f"{number}.{self.suffix}", number)
+        shutil.copyfile(self.root / f"3.{self.suffix}", self.root / f"copy.{self.suffix}")
+        (self.root / f"broken.{self.suffix}").write_bytes(b"\xff\xfe\x00 no file of any type")
+
+    @property
+    def suffix(self) -> str:
+        return SUFFIX.get(self.type.name, self.type.name)
 
     def write(self, name: str, number: int) -> None:
         path = self.root / name
         if self.type.name == "parquet":
             self.engine.query(f"COPY (SELECT {number} AS id, 'x' AS note) TO '{path}' (FORMAT parquet)")
+        elif self.type.name == "excel":
+            workbook(path, {"S": [["id", "note"], [number, "x"], [], ["y", 5]]})
         else:
             path.write_bytes(CONTENT[self.type.name](number))
 
@@ -59,7 +75,7 @@ class FileProbe:
         return self.type.open(OPTIONS[self.type.name]((".",)), COLUMNS, Surroundings(str(self.root)), "evolve")
 
     def change(self) -> str | None:
-        name = f"1.{self.type.name}"
+        name = f"1.{self.suffix}"
         self.write(name, 100)
         stat = (self.root / name).stat()
         os.utime(self.root / name, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))

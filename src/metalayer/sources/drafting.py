@@ -19,7 +19,7 @@ from metalayer.core.names import TableName
 from metalayer.core.schema import Column, Scalar
 from metalayer.core.source import Engine
 from metalayer.sources.files import FileSource
-from metalayer.sources.formats import Format, JsonOptions, ParquetOptions, TextOptions
+from metalayer.sources.formats import ExcelOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.profile import Profile, profile
 from metalayer.sources.sniff import sniff
 
@@ -82,7 +82,9 @@ def draft_model(name: TableName, source: SourceDraft, root: str, engine: Engine)
 def _seen(model: Model, samples: tuple[str, ...], root: str, engine: Engine) -> Profile:
     """Return the profile of the files that a draft is made from."""
     match model.query:
-        case Ingest(type=type_name, options=TextOptions() | JsonOptions() | ParquetOptions() as options):
+        case Ingest(
+            type=type_name, options=TextOptions() | JsonOptions() | ParquetOptions() | ExcelOptions() as options
+        ):
             sampled = replace(options, path=samples)
             source = FileSource(Format[type_name.upper()], sampled, model.columns, str(Path(root).absolute()), "rescue")
             with source.preview(engine) as batch:

@@ -18,7 +18,15 @@ from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType, Surroundings
 from metalayer.sources.dialect import TextDialect
-from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
+from metalayer.sources.formats import (
+    SUFFIXES,
+    ExcelOptions,
+    FileOptions,
+    Format,
+    JsonOptions,
+    ParquetOptions,
+    TextOptions,
+)
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import Content, Found, Hashing, content, find
 from metalayer.sources.matching import Match, match
@@ -253,7 +261,7 @@ class FileSource:
                 return content(found.path, signs, compression_of(found.path, dialect.compression), hashing)
             case JsonOptions(dialect=dialect):
                 return content(found.path, (), compression_of(found.path, dialect.compression), hashing)
-            case ParquetOptions():
+            case ParquetOptions() | ExcelOptions():
                 return content(found.path, hashing=hashing)
 
     def _position(self, found: Found) -> dict[str, object]:
@@ -274,6 +282,8 @@ class FileSource:
         """
         if isinstance(self.options, TextOptions):
             found = copies.of(found, self.options.dialect)
+        elif isinstance(self.options, ExcelOptions):
+            found = copies.rows_of(found, self.options)
         shape = look(found, self.format, self._given, columns, engine, whole=self.drift != "evolve")
         matched = match(columns, shape.labels)
         if shape.labels and columns:
@@ -333,7 +343,7 @@ class FileSource:
         if isinstance(self.options, TextOptions):
             quoted = _encoded(self.options.dialect.quote, self.options.dialect) in item.signs
             slow = not quoted and len(item.file.shape.labels) > 1
-        if isinstance(self.options, ParquetOptions) or not slow:
+        if isinstance(self.options, ParquetOptions | ExcelOptions) or not slow:
             return ()
         return (self._reading_of([item], columns, Reading.PATIENT),)
 
@@ -495,3 +505,4 @@ TSV = _type("tsv", Format.TSV, TextOptions)
 JSON = _type("json", Format.JSON, JsonOptions)
 JSONL = _type("jsonl", Format.JSONL, JsonOptions)
 PARQUET = _type("parquet", Format.PARQUET, ParquetOptions)
+EXCEL = _type("excel", Format.EXCEL, ExcelOptions)

@@ -17,6 +17,7 @@ class Format(Enum):
     JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    EXCEL = "excel"
 
 
 SUFFIXES: Mapping[Format, tuple[str, ...]] = {
@@ -25,6 +26,7 @@ SUFFIXES: Mapping[Format, tuple[str, ...]] = {
     Format.JSON: (".json", ".json.gz", ".json.zst"),
     Format.JSONL: (".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.zst", ".ndjson.gz", ".ndjson.zst"),
     Format.PARQUET: (".parquet", ".pq"),
+    Format.EXCEL: (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
 }
 """How the names of a format's files end, in small letters: what is taken from a directory."""
 
@@ -66,4 +68,21 @@ class ParquetOptions:
     path: tuple[str, ...]
 
 
-FileOptions = TextOptions | JsonOptions | ParquetOptions
+@dataclass(frozen=True, slots=True)
+class ExcelOptions:
+    """What a declaration says of workbooks.
+
+    Attributes:
+        path: files, directories and globs, relative to the project.
+        sheet: the sheet's name, or a pattern that takes several; the first visible one where nothing is said.
+        range: where the table begins (A3), or where it ends as well (A3:J200, A3:J, A:J).
+        header: whether the first row names the columns; without it the declared columns stand in order.
+    """
+
+    path: tuple[str, ...]
+    sheet: str = ""
+    range: str = ""
+    header: bool = True
+
+
+FileOptions = TextOptions | JsonOptions | ParquetOptions | ExcelOptions

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import zip_longest
 
 from metalayer.core.errors import LakeError, ShortageError, SourceError
+from metalayer.core.names import literal, quote
 from metalayer.core.schema import JSON, VARCHAR, Column, DataType, ListOf, Scalar, Struct, widens
 from metalayer.core.source import Engine
 from metalayer.sources import columnar, delimited, documents
-from metalayer.sources.dialect import JsonDialect, TextDialect
-from metalayer.sources.formats import FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
+from metalayer.sources.dialect import JsonDialect, TextDialect, Writing
+from metalayer.sources.formats import ExcelOptions, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.header import read_header
 from metalayer.sources.inference import infer
 from metalayer.sources.listing import Found
@@ -34,6 +36,7 @@ class Shape:
         types: the columns' own types, where the format has them; None for one the lake cannot hold.
         plain: whether the engine's own reading does for it.
         has_no_rows: whether a file without labels is known to hold nothing.
+        records: how many records it has, where the look counted them.
     """
 
     labels: tuple[str, ...]
@@ -41,6 +44,7 @@ class Shape:
     types: tuple[DataType | None, ...] = ()
     plain: bool = True
     has_no_rows: bool = False
+    records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,18 @@ def look(
             return Shape(
                 tuple(str(row[0]) for row in rows), types=tuple(columnar.held_type(str(row[1])) for row in rows)
             )
+        case ExcelOptions():
+            from metalayer.sources import workbooks  # noqa: PLC0415 - a project without workbooks does not pay for it
+
+            known = workbooks.head(found.path)
+            names = known.labels
+            if not options.header:
+                names = tuple(
+                    column.source_name or column.name if column is not None else label
+                    for column, label in zip_longest(columns[: len(names)], names)
+                )
+            types = (VARCHAR,) * len(names)
+            return Shape(names, types=types, has_no_rows=not known.rows and not names, records=known.rows)
 
 
 def _asked(engine: Engine, sql: str) -> list[tuple[object, ...]]:
@@ -158,6 +174,15 @@ def new_types(
             return tuple(types[name] or VARCHAR for name in names)
         case ParquetOptions():
             return tuple(file.shape.types[place] or VARCHAR for place in places)
+        case ExcelOptions():
+            texts = [quote(file.shape.labels[place]) for place in places]
+            return infer(engine, f"(FROM {_cells(file)} LIMIT {SAMPLE})", texts, Writing())
+
+
+def _cells(file: ShapedFile) -> str:
+    from metalayer.sources import workbooks  # noqa: PLC0415 - as above
+
+    return workbooks.relation(file.found.path, file.shape.labels)
 
 
 def _texts(file: ShapedFile, dialect: TextDialect, format_: Format) -> str:
@@ -275,6 +300,9 @@ def rows(
             return columnar.select(
                 columnar.ColumnarFile(file.found.path, shape.labels, shape.types, fields, file.match.unknown)
             )
+        case ExcelOptions():
+            cells = columnar.ColumnarFile("", shape.labels, shape.types, fields, file.match.unknown)
+            return columnar.select(replace(cells, relation=_cells(file), number="metalayer_row"))
 
 
 def has_shortcuts(file: ShapedFile, columns: Sequence[Column], options: FileOptions) -> bool:
@@ -308,6 +336,9 @@ def statements(
     match options:
         case ParquetOptions():
             return Statements(read=columnar.read(named))
+        case ExcelOptions():
+            counts = ", ".join(f"({literal(file.found.name)}, {file.shape.records})" for file, _ in read)
+            return Statements(read=f"SELECT * FROM (VALUES {counts}) AS counted(name, records)")
         case TextOptions():
             if reading is Reading.QUICK:
                 rejected, lost = False, ""

@@ -6,19 +6,29 @@ tell, the answer is the cautious one (text) and a sentence that says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from metalayer.core.errors import SourceError, UsageError
+from metalayer.core.names import quote
 from metalayer.core.schema import PROVENANCE, VARCHAR, Column, DataType
 from metalayer.core.source import Engine
-from metalayer.sources.dialect import is_copied
-from metalayer.sources.formats import SUFFIXES, FileOptions, Format, JsonOptions, ParquetOptions, TextOptions
+from metalayer.sources.dialect import Writing, is_copied
+from metalayer.sources.formats import (
+    SUFFIXES,
+    ExcelOptions,
+    FileOptions,
+    Format,
+    JsonOptions,
+    ParquetOptions,
+    TextOptions,
+)
+from metalayer.sources.inference import Evidence, gather, judge
 from metalayer.sources.listing import Found, find
 from metalayer.sources.naming import column_names
 from metalayer.sources.reading import json_types, look, merged
 from metalayer.sources.sniff_dialect import common, decoded, written
-from metalayer.sources.sniff_values import NO_VALUE, Look, Shape, gathered, refined, shapes
+from metalayer.sources.sniff_values import NO_VALUE, ROWS, Look, Shape, gathered, refined, shapes
 from metalayer.sources.transcoding import Copies, as_copied
 
 SAMPLES = 10
@@ -78,6 +88,8 @@ def _sniffed(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], 
             return _json(paths, format_, samples, engine)
         case Format.PARQUET:
             return _parquet(paths, samples, engine)
+        case Format.EXCEL:
+            return _excel(paths, samples, engine, root)
 
 
 def _format(paths: Sequence[str], root: str, type_name: str | None) -> tuple[Format, tuple[Found, ...]]:
@@ -85,7 +97,7 @@ def _format(paths: Sequence[str], root: str, type_name: str | None) -> tuple[For
     if type_name is not None:
         format_ = next((item for item in Format if item.name.lower() == type_name), None)
         if format_ is None:
-            raise UsageError(f"'{type_name}' is no type of file.", hint="Use csv, tsv, json, jsonl or parquet.")
+            raise UsageError(f"'{type_name}' is no type of file.", hint="Use csv, tsv, json, jsonl, parquet or excel.")
         found = find(paths, root, SUFFIXES[format_])
     else:
         found = find(paths, root, tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
@@ -179,16 +191,55 @@ def _parquet(paths: tuple[str, ...], samples: Sequence[Found], engine: Engine) -
     return _typed("parquet", options, found, samples)
 
 
+def _excel(paths: tuple[str, ...], samples: Sequence[Found], engine: Engine, root: str) -> Sniffed:
+    from metalayer.sources import workbooks  # noqa: PLC0415 - a project without workbooks does not pay for it
+
+    sheet, begin = workbooks.begins(samples[0].path)
+    options = ExcelOptions(paths, sheet, begin)
+    found: dict[str, Evidence] = {}
+    with Copies(root) as copies:
+        for file in samples:
+            copied = copies.rows_of(file, options)
+            labels = workbooks.head(copied.path).labels
+            cells = f"(FROM {workbooks.relation(copied.path, labels)} LIMIT {ROWS})"
+            for label, told in zip(
+                labels, gather(engine, cells, [quote(label) for label in labels], Writing()), strict=True
+            ):
+                found[label] = found.get(label, Evidence()) + told
+    columns, notes = _named(found)
+    typed = []
+    for column, told in zip(columns, found.values(), strict=True):
+        verdict = judge(told, column.name)
+        typed.append(replace(column, type=VARCHAR if verdict is None else verdict.type))
+        if verdict is None or verdict.reason:
+            notes[column.name] = NO_VALUE if verdict is None else verdict.reason
+    heading = (f"The table is on the sheet '{sheet}'{f', from {begin} on' if begin else ''}.",)
+    return Sniffed("excel", options, tuple(typed), 0, tuple(samples), heading, notes)
+
+
+def _named(found: Iterable[str]) -> tuple[list[Column], dict[str, str]]:
+    """Return columns for labels, of no type yet, and room for notes.
+
+    Raises:
+        SourceError: there is none.
+    """
+    labels = list(found)
+    if not labels:
+        raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
+    names = column_names(labels, [column.name for column in PROVENANCE])
+    return [
+        Column(name, VARCHAR, source_name=label if label.lower() != name else "")
+        for label, name in zip(labels, names, strict=True)
+    ], {}
+
+
 def _typed(
     type_name: str, options: FileOptions, found: Mapping[str, DataType | None], samples: Sequence[Found]
 ) -> Sniffed:
     """Return what is known of files whose columns have types of their own."""
-    if not found:
-        raise SourceError("The files have no columns: they are empty.", hint="Name files that hold data.")
-    columns, notes = [], {}
-    for label, name in zip(found, column_names(found, [column.name for column in PROVENANCE]), strict=True):
-        type_ = found[label]
-        columns.append(Column(name, type_ or VARCHAR, source_name=label if label.lower() != name else ""))
+    columns, notes = _named(found)
+    for place, (column, type_) in enumerate(zip(columns, found.values(), strict=True)):
+        columns[place] = replace(column, type=type_ or VARCHAR)
         if type_ is None:
-            notes[name] = NO_VALUE
+            notes[column.name] = NO_VALUE
     return Sniffed(type_name, options, tuple(columns), 0, tuple(samples), (), notes)

@@ -1,6 +1,7 @@
-"""Copies of files in utf-8, of those whose encoding the engine does not read; removed when they were read.
+"""Copies of files that the engine does not read itself, for as long as it reads them.
 
-A file is decoded and written again block by block: it is never split into rows here.
+A text file is decoded and written again in utf-8, block by block: it is never split into rows here. A workbook's rows
+are written by `workbooks`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Self
 
 from metalayer.core.errors import SourceError
 from metalayer.sources.dialect import TextDialect, is_copied
+from metalayer.sources.formats import ExcelOptions
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import Found
 
@@ -62,12 +64,28 @@ class Copies:
                 f"it is compressed with zstd and written in {dialect.encoding}: these cannot be read together",
                 hint="Compress it with gzip, or write it in utf-8.",
             )
+        target = self._target("csv")
+        _copy(found.path, target, compression, dialect.encoding, most)
+        return replace(found, path=str(target), size=target.stat().st_size)
+
+    def rows_of(self, found: Found, options: ExcelOptions) -> Found:
+        """Return a workbook's rows as the engine can read them.
+
+        Raises:
+            SourceError: it is none, or has no such sheet.
+            OSError: it cannot be read.
+        """
+        from metalayer.sources import workbooks  # noqa: PLC0415 - a project without workbooks does not pay for it
+
+        target = self._target("jsonl")
+        workbooks.convert(found.path, options, str(target))
+        return replace(found, path=str(target), size=target.stat().st_size)
+
+    def _target(self, suffix: str) -> Path:
         if self._directory is None:
             self._directory = tempfile.TemporaryDirectory(prefix="copies-", dir=self._parent)
         self._number += 1
-        target = Path(self._directory.name, f"{self._number}.csv")
-        _copy(found.path, target, compression, dialect.encoding, most)
-        return replace(found, path=str(target), size=target.stat().st_size)
+        return Path(self._directory.name, f"{self._number}.{suffix}")
 
 
 def _copy(path: str, target: Path, compression: str, encoding: str, most: int | None) -> None:

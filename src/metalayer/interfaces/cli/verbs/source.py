@@ -27,7 +27,9 @@ command = Noun(name="source", help="Places outside that rows come from.")
 )
 @click.argument("name")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("--type", "type_name", metavar="TYPE", help="csv, tsv, json, jsonl or parquet. [default: by the names]")
+@click.option(
+    "--type", "type_name", metavar="TYPE", help="csv, tsv, json, jsonl, parquet, excel. [default: by the names]"
+)
 @click.option("--force", is_flag=True, help="Write bronze/NAME.yml anew; a model that is there is kept.")
 def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *, force: bool) -> None:
     """Look at files once and declare them as a source.
