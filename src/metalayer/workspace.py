@@ -21,6 +21,7 @@ from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.interval import Days, Estimate
 from metalayer.core.model import Ingest, Model, SqlQuery
 from metalayer.core.names import Layer, TableName, literal, physical, quote
+from metalayer.core.objects import NO_ACCESS, is_remote
 from metalayer.core.project import Project
 from metalayer.core.run import Explained, Plan, RunResult, State
 from metalayer.core.schema import Schema
@@ -255,7 +256,12 @@ class Workspace:
         options = resolve(model.query.options, Secrets.of(self.project, self._environ), location=model.location)
         filled = replace(model, query=replace(model.query, options=options))
         around = Surroundings(
-            self.project.root, self.project.name, self.settings.name, str(model.name), self.metastore.conninfo
+            self.project.root,
+            self.project.name,
+            self.settings.name,
+            str(model.name),
+            self.metastore.conninfo,
+            self.settings.objects,
         )
         return open_source(filled, around, () if table is None else table.schema.public)
 
@@ -1168,6 +1174,7 @@ def add_source(
     *,
     type_name: str | None = None,
     overwrite: bool = False,
+    environment: str = "dev",
 ) -> AddedSource:
     """Look at files once and write down what they are: ``bronze/NAME.yml``, and a draft of ``silver/NAME.sql``.
 
@@ -1179,6 +1186,7 @@ def add_source(
         paths: files, directories and patterns, relative to the project.
         type_name: the type of the source, where the files' names do not tell.
         overwrite: whether a declaration of the source that is there is written anew.
+        environment: whose settings say how object stores are reached.
 
     Raises:
         ProjectError: the declarations hold mistakes.
@@ -1191,9 +1199,14 @@ def add_source(
     project = load_project(root)
     table = scaffold.source_table(project, name, overwrite=overwrite)
     silver = TableName(Layer.SILVER, name)
+    access = NO_ACCESS
+    if any(map(is_remote, paths)):
+        from metalayer.project.environment import read_environment  # noqa: PLC0415 - files need no environment
+
+        access = read_environment(project, environment, os.environ).objects
     with scratch() as engine:
-        source = draft_source(table, paths, project.root, engine, type_name)
-        model = None if silver in project.models else draft_model(silver, source, project.root, engine)
+        source = draft_source(table, paths, project.root, engine, type_name, access)
+        model = None if silver in project.models else draft_model(silver, source, project.root, engine, access)
     return AddedSource(source, model, scaffold.add_source(project.root, source, model, overwrite=overwrite))
 
 

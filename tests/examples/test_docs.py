@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from examples.guide import DEMO, ROOT, Block, Shell, blocks, fits
+from stores import S3, s3_server
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
@@ -17,9 +20,24 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("guides")
 
 
+@pytest.fixture
+def s3(path: Path) -> Iterator[S3 | None]:
+    """An S3 server with the buckets that a guide names, for those that have objects."""
+    buckets = sorted(set(re.findall(r"s3://(shop-[a-z]+)", path.read_text("utf-8"))))
+    if not buckets or "extra: objects" not in path.read_text("utf-8"):
+        yield None
+        return
+    with s3_server() as server:
+        for name in buckets:
+            server.bucket(name)
+        yield server
+
+
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
-def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path, shared: Path) -> None:
+def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path, shared: Path, s3: S3 | None) -> None:
     shell = Shell(tmp_path, shared)
+    if s3 is not None:
+        shell.environment |= s3.variables
     for block in blocks(path):
         if not block.is_sketch:
             shell.run(block)

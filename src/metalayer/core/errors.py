@@ -7,6 +7,10 @@ The tree::
     ├── UsageError                  the call is wrong: an unknown table, a bad selector
     ├── SourceError                 a source cannot be read
     │   └── SourceUnavailableError      it may answer later (transient)
+    ├── StoreError                  an object store or a web server refuses
+    │   ├── StoreUnavailableError       it cannot be reached now (transient)
+    │   ├── MissingObjectError          it has no such object
+    │   └── DeniedError                 the credentials do not allow it
     ├── LakeError                   rows cannot be staged, committed or read
     │   ├── ConflictError               somebody committed first (transient: recompute and try again)
     │   ├── ShortageError               the machine lacks memory, disk or open files for the work
@@ -120,6 +124,24 @@ class SourceUnavailableError(SourceError):
     """A source cannot be reached now; it may answer later."""
 
     transient = True
+
+
+class StoreError(MetaLayerError):
+    """An object store or a web server refuses, and trying again will not change that."""
+
+
+class StoreUnavailableError(StoreError):
+    """An object store or a web server cannot be reached now; it may answer later."""
+
+    transient = True
+
+
+class MissingObjectError(StoreError):
+    """An object store or a web server has no such object."""
+
+
+class DeniedError(StoreError):
+    """The credentials for an object store or a web server do not allow it."""
 
 
 class LakeError(MetaLayerError):

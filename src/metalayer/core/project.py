@@ -9,6 +9,7 @@ from metalayer.core.errors import Problem, UsageError, did_you_mean
 from metalayer.core.macro import DeclaredMacro
 from metalayer.core.model import Model
 from metalayer.core.names import TableName
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.policy import Policies
 
 
@@ -23,7 +24,9 @@ class OnFailure:
 class EnvironmentDeclaration:
     """What ``metalayer.yml`` says of one environment; ``${NAME}`` is not yet resolved here.
 
-    ``database`` None is the embedded PostgreSQL; ``data`` None is ``.metalayer/lake``.
+    ``database`` None is the embedded PostgreSQL; ``data`` None is ``.metalayer/lake``. ``objects`` says how object
+    stores are reached, ``removing`` with which rights maintenance removes a lake's files from one, and ``cache`` how
+    much of it is kept here.
     """
 
     name: str
@@ -37,6 +40,9 @@ class EnvironmentDeclaration:
     keep: str = "7d"
     threads: int | None = None
     memory: str | None = None
+    objects: StoreAccess = NO_ACCESS
+    removing: StoreAccess = NO_ACCESS
+    cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.schema import Column, DriftPolicy
 
 Position = Mapping[str, object]
@@ -57,6 +58,7 @@ class Surroundings:
         table: the bronze table that is loaded; empty where a source is looked at that nobody has declared.
         database: how the environment's PostgreSQL is reached; it may hold a password and is never shown. Empty where
             there is none.
+        objects: how object stores are reached where a declaration does not say.
     """
 
     root: str
@@ -64,6 +66,7 @@ class Surroundings:
     environment: str = ""
     table: str = ""
     database: str = field(default="", repr=False)
+    objects: StoreAccess = NO_ACCESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metalayer.core.errors import Location, UsageError, did_you_mean
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.project import EnvironmentDeclaration, OnFailure, Project
 from metalayer.project.amounts import parse_compression, parse_duration, parse_keep, parse_memory
 from metalayer.project.files import DeclaredFile
@@ -41,6 +42,9 @@ class Settings:
         memory: how much memory the engine uses, as text; None is the engine's default.
         audit_key: the file of the key that signs the journal; None is one in ``directory``.
         audit_anchor: the file that holds the journal's checkpoints; None is one in ``directory``.
+        objects: how object stores are reached.
+        removing: with which rights maintenance removes files from one.
+        cache: how much of a lake on an object store is kept here, as text; None is the lake's own choice.
     """
 
     name: str
@@ -55,6 +59,9 @@ class Settings:
     memory: str | None
     audit_key: str | None = None
     audit_anchor: str | None = None
+    objects: StoreAccess = NO_ACCESS
+    removing: StoreAccess = NO_ACCESS
+    cache: str | None = None
 
 
 @dataclass(slots=True)
@@ -203,6 +210,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "LAKE__DATA": ("data", str),
     "LAKE__ENCRYPTED": ("encrypted", _truth),
     "LAKE__COMPRESSION": ("compression", parse_compression),
+    "LAKE__CACHE": ("cache", parse_memory),
     "ON_FAILURE__WEBHOOK": ("on_failure", OnFailure),
     "AUDIT__KEY": ("audit_key", str),
     "AUDIT__ANCHOR": ("audit_anchor", str),
@@ -258,6 +266,9 @@ def read_environment(project: Project, name: str, environ: Mapping[str, str]) ->
         memory=declared.memory,
         audit_key=placed(declared.audit_key),
         audit_anchor=placed(declared.audit_anchor),
+        objects=resolve(declared.objects, secrets),
+        removing=resolve(declared.removing, secrets),
+        cache=declared.cache,
     )
 
 

@@ -152,6 +152,9 @@ def _environment(name: str, shape: EnvironmentShape) -> EnvironmentDeclaration:
         keep=shape.keep,
         threads=shape.threads,
         memory=shape.memory,
+        objects=shape.objects,
+        removing=shape.lake.removing,
+        cache=shape.lake.cache,
     )
 
 

@@ -16,6 +16,7 @@ from metalayer.core.check import Action, Dimension, Tolerance
 from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Kind
 from metalayer.core.names import TableName
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.schema import DataType, DriftPolicy, parse_type
 from metalayer.project.amounts import Compression, parse_keep, parse_memory, parse_moment
 from metalayer.project.reading import Duration, Form
@@ -102,11 +103,15 @@ class LakeShape:
         data: a directory, or an object store's URL; the default is .metalayer/lake.
         encrypted: whether data files are encrypted, with the keys in the database.
         compression: the codec of the data files.
+        cache: how much of a lake on an object store is kept here.
+        removing: with which rights maintenance removes files from an object store; without it with those of `objects`.
     """
 
     data: str | None = None
     encrypted: bool = False
     compression: Compression = "zstd"
+    cache: Memory | None = None
+    removing: StoreAccess = NO_ACCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ class EnvironmentShape:
         keep: how long old snapshots can be read.
         threads: how many threads the engine uses.
         memory: how much memory the engine uses.
+        objects: how object stores are reached, by the lake and by sources that do not say it themselves.
     """
 
     database: str | None = None
@@ -154,6 +160,7 @@ class EnvironmentShape:
     keep: Keep = "7d"
     threads: int | None = None
     memory: Memory | None = None
+    objects: StoreAccess = NO_ACCESS
 
     def __post_init__(self) -> None:
         """Refuse what no engine could use."""

@@ -16,6 +16,7 @@ from metalayer.core.draft import ModelDraft, SourceDraft
 from metalayer.core.errors import Location
 from metalayer.core.model import Ingest, Kind, Model
 from metalayer.core.names import TableName
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.schema import Column, Scalar
 from metalayer.core.source import Engine
 from metalayer.sources.files import FileSource
@@ -31,7 +32,12 @@ _ENOUGH = 50
 
 
 def draft_source(
-    table: TableName, paths: Sequence[str], root: str, engine: Engine, type_name: str | None = None
+    table: TableName,
+    paths: Sequence[str],
+    root: str,
+    engine: Engine,
+    type_name: str | None = None,
+    access: StoreAccess = NO_ACCESS,
 ) -> SourceDraft:
     """Return how files could be declared.
 
@@ -41,12 +47,13 @@ def draft_source(
         root: the project's directory.
         engine: runs the SQL of the look.
         type_name: the type of source, where the files' names do not tell.
+        access: how objects are reached.
 
     Raises:
         UsageError: no file matches, or the files are of several types.
         SourceError: the files cannot be read.
     """
-    found = sniff(paths, root, engine, type_name)
+    found = sniff(paths, root, engine, type_name, access)
     samples = tuple(item.name for item in found.samples)
     model = Model(
         table,
@@ -55,7 +62,7 @@ def draft_source(
         Location(f"bronze/{table.name}.yml"),
         columns=found.columns,
     )
-    seen = _seen(model, samples, root, engine)
+    seen = _seen(model, samples, root, engine, access)
     key = _key(table.name, seen)
     order_by = tuple(column.name for column in found.columns if key and _is_change(column))[:1]
     heading = list(found.heading)
@@ -66,10 +73,12 @@ def draft_source(
     return SourceDraft(replace(model, key=key, order_by=order_by), tuple(heading), found.notes, samples)
 
 
-def draft_model(name: TableName, source: SourceDraft, root: str, engine: Engine) -> ModelDraft:
+def draft_model(
+    name: TableName, source: SourceDraft, root: str, engine: Engine, access: StoreAccess = NO_ACCESS
+) -> ModelDraft:
     """Return a model over a drafted source: its columns, its key and the checks that held for all rows looked at."""
     model = source.model
-    seen = _seen(model, source.samples, root, engine)
+    seen = _seen(model, source.samples, root, engine, access)
     heading = [
         "Drafted from bronze: keep what you need, rename, cast and compute. The checks held for all rows looked at."
     ]
@@ -79,13 +88,13 @@ def draft_model(name: TableName, source: SourceDraft, root: str, engine: Engine)
     return ModelDraft(name, model.name, columns, model.key, tuple(_checks(model, seen)), "", tuple(heading))
 
 
-def _seen(model: Model, samples: tuple[str, ...], root: str, engine: Engine) -> Profile:
+def _seen(model: Model, samples: tuple[str, ...], root: str, engine: Engine, access: StoreAccess) -> Profile:
     """Return the profile of the files that a draft is made from."""
     match model.query:
         case Ingest(
             type=type_name, options=TextOptions() | JsonOptions() | ParquetOptions() | ExcelOptions() as options
         ):
-            sampled = replace(options, path=samples)
+            sampled = replace(options, path=samples, credentials=access)
             source = FileSource(Format[type_name.upper()], sampled, model.columns, str(Path(root).absolute()), "rescue")
             with source.preview(engine) as batch:
                 return profile(engine, batch)

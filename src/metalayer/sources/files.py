@@ -14,7 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from metalayer.core.errors import SourceError, SourceUnavailableError
+from metalayer.core.errors import (
+    DeniedError,
+    MissingObjectError,
+    SourceError,
+    SourceUnavailableError,
+    StoreError,
+)
+from metalayer.core.objects import NO_ACCESS, is_remote
 from metalayer.core.schema import PROVENANCE, Column, DriftPolicy
 from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, SourceType, Surroundings
 from metalayer.sources.dialect import TextDialect
@@ -108,7 +115,12 @@ class FileSource:
         )
 
     def confirm(self, part: Part) -> bool:
-        """Tell whether a part's file is still the one that was hashed: it did not grow and was not replaced."""
+        """Tell whether a part's file is still the one that was hashed: it did not grow and was not replaced.
+
+        Of an object the bytes that were fetched are read: whatever it has become, they are what it was.
+        """
+        if is_remote(part.name):
+            return True
         try:
             stat = Path(self.root, part.name).stat()
         except OSError:
@@ -119,7 +131,23 @@ class FileSource:
         """Do nothing: files stay where they are."""
 
     def _find(self) -> tuple[Found, ...]:
-        return find(self.options.path, self.root, SUFFIXES[self.format])
+        suffixes = SUFFIXES[self.format]
+        if not self._has_objects:
+            return find(self.options.path, self.root, suffixes)
+        from metalayer.sources.remote import find_all  # noqa: PLC0415 - a project without objects does not pay for it
+
+        return find_all(self.options.path, self.root, suffixes, self.options.credentials)
+
+    @property
+    def _has_objects(self) -> bool:
+        return any(map(is_remote, self.options.path))
+
+    def _copies(self, engine: Engine) -> Copies:
+        if not self._has_objects:
+            return Copies(self.root)
+        from metalayer.sources.remote import Downloads  # noqa: PLC0415 - as above
+
+        return Copies(self.root, Downloads(self.options.credentials, engine.spool))
 
     def _work(self, cursor: Cursor, found: Iterable[Found]) -> list[_Work]:
         """Return what is to be read: changed files first, because what they were may lie under a new name."""
@@ -141,6 +169,10 @@ class FileSource:
         return changed + new
 
     def _differs(self, found: Found, before: Position) -> bool:
+        if found.url:
+            from metalayer.sources.remote import differs  # noqa: PLC0415 - a project without objects does not pay
+
+            return self.verify or differs(found, before)
         if (found.size, found.mtime_ns) != (before["size"], before["mtime_ns"]):
             return True
         if not (self.verify and "hash" in before):
@@ -167,7 +199,8 @@ class FileSource:
         done: set[str] = set()
         for group in _groups(self._work(cursor, found)):
             done |= {work.found.name for work in group}
-            with Copies(self.root) as place:
+            with self._copies(engine) as place:
+                place.bring(work.found for work in group)
                 batch = self._batch(group, columns, known, engine, place)
                 columns = batch.columns
                 if batch.parts or batch.aside or batch.already or batch.touched:
@@ -180,7 +213,8 @@ class FileSource:
             if "same_as" in cursor.get(item.name, {}) and cursor[item.name]["hash"] not in held
         ]
         for group in _groups(copies):
-            with Copies(self.root) as place:
+            with self._copies(engine) as place:
+                place.bring(work.found for work in group)
                 batch = self._batch(group, columns, known, engine, place)
                 columns = batch.columns
                 yield batch
@@ -192,11 +226,13 @@ class FileSource:
         Raises:
             SourceError: a file is not of the declared shape.
         """
-        with Copies(self.root) as copies:
+        with self._copies(engine) as copies:
             try:
+                found = self._find()
+                copies.bring(found)
                 taken = [
                     _Taken(_Work(item, "looked at", None), {}, self._shape(item, self.columns, engine, copies), _NONE)
-                    for item in self._find()
+                    for item in map(copies.here, found)
                 ]
             except OSError as error:
                 raise SourceError(
@@ -222,12 +258,15 @@ class FileSource:
         already: list[SetAside] = []
         touched: list[SetAside] = []
         taken: list[_Taken] = []
-        for work in group:
-            name, position = work.found.name, {**self._position(work.found), **carried(work.before)}
-            before = _loaded(work.before)
+        for given in group:
+            work, name, before = given, given.found.name, _loaded(given.before)
+            position = {**self._position(work.found), **carried(work.before)}
             if before is not None:
                 position["before"] = before
             try:
+                if work.found.url:
+                    work = replace(work, found=copies.here(work.found))
+                    position |= self._position(work.found)
                 known = self._content(work.found, contents.hashing)
                 position["hash"] = known.hash
                 if before == known.hash:
@@ -244,7 +283,9 @@ class FileSource:
                     continue
                 plain = replace(work.found, size=known.size)
                 taken.append(_Taken(work, position, self._shape(plain, columns, engine, copies), known.signs))
-            except (OSError, SourceError) as error:
+            except MissingObjectError:
+                continue  # it went away since it was listed: the next look sees it
+            except (OSError, SourceError, StoreError) as error:
                 aside.append(_aside(name, position, error))
                 if before is not None:
                     held.setdefault(before, name)  # its rows of before stay
@@ -265,7 +306,8 @@ class FileSource:
                 return content(found.path, hashing=hashing)
 
     def _position(self, found: Found) -> dict[str, object]:
-        return {"size": found.size, "mtime_ns": found.mtime_ns, "reading": self._reading()}
+        told = {name: value for name, value in (("etag", found.etag), ("version", found.version)) if value}
+        return {"size": found.size, "mtime_ns": found.mtime_ns, **told, "reading": self._reading()}
 
     @property
     def _given(self) -> FileOptions:
@@ -439,7 +481,7 @@ def _retracted(name: str, position: Position, batch_id: str) -> SetAside:
     )
 
 
-def _aside(name: str, position: dict[str, object], error: OSError | SourceError) -> SetAside:
+def _aside(name: str, position: dict[str, object], error: OSError | SourceError | StoreError) -> SetAside:
     """Return a file as one that is set aside for what is in it, or for the rights it lacks.
 
     Raises:
@@ -447,6 +489,10 @@ def _aside(name: str, position: dict[str, object], error: OSError | SourceError)
     """
     if isinstance(error, SourceError):
         return SetAside(name, {**position, "aside": True}, error.message)
+    if isinstance(error, DeniedError):  # as below
+        return SetAside(name, {**position, "reading": "", "aside": True}, error.message)
+    if isinstance(error, StoreError):
+        raise SourceUnavailableError(error.message, hint=error.hint) from error
     if error.errno in {errno.EACCES, errno.EPERM}:  # neither size nor time tells when that is mended: look each time
         return SetAside(name, {**position, "reading": "", "aside": True}, f"it cannot be read: {error.strerror}")
     if error.errno is None:
@@ -495,6 +541,8 @@ def _type(name: str, format_: Format, options: type) -> SourceType:
     def open_(
         given: FileOptions, columns: tuple[Column, ...], place: Surroundings, drift: DriftPolicy = "evolve"
     ) -> FileSource:
+        if given.credentials == NO_ACCESS:
+            given = replace(given, credentials=place.objects)
         return FileSource(format_, given, columns, str(Path(place.root).absolute()), drift)
 
     return SourceType(name, options, open_, file=True, recall=RECALL)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.sources.dialect import JsonDialect, TextDialect
 
 
@@ -36,12 +37,14 @@ class TextOptions:
     """What a declaration says of delimited files.
 
     Attributes:
-        path: files, directories and globs, relative to the project.
+        path: files, directories and globs, relative to the project, or URLs: s3://, gs://, az://, https://.
         dialect: how the files are written.
+        credentials: how objects are reached; what the environment says where nothing is said.
     """
 
     path: tuple[str, ...]
     dialect: TextDialect = field(default_factory=TextDialect)
+    credentials: StoreAccess = field(default=NO_ACCESS, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,14 @@ class JsonOptions:
     """What a declaration says of JSON files.
 
     Attributes:
-        path: files, directories and globs, relative to the project.
+        path: files, directories and globs, relative to the project, or URLs: s3://, gs://, az://, https://.
         dialect: how values inside are written.
+        credentials: how objects are reached; what the environment says where nothing is said.
     """
 
     path: tuple[str, ...]
     dialect: JsonDialect = field(default_factory=JsonDialect)
+    credentials: StoreAccess = field(default=NO_ACCESS, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,12 @@ class ParquetOptions:
     """What a declaration says of Parquet files.
 
     Attributes:
-        path: files, directories and globs, relative to the project.
+        path: files, directories and globs, relative to the project, or URLs: s3://, gs://, az://, https://.
+        credentials: how objects are reached; what the environment says where nothing is said.
     """
 
     path: tuple[str, ...]
+    credentials: StoreAccess = field(default=NO_ACCESS, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +80,18 @@ class ExcelOptions:
     """What a declaration says of workbooks.
 
     Attributes:
-        path: files, directories and globs, relative to the project.
+        path: files, directories and globs, relative to the project, or URLs: s3://, gs://, az://, https://.
         sheet: the sheet's name, or a pattern that takes several; the first visible one where nothing is said.
         range: where the table begins (A3), or where it ends as well (A3:J200, A3:J, A:J).
         header: whether the first row names the columns; without it the declared columns stand in order.
+        credentials: how objects are reached; what the environment says where nothing is said.
     """
 
     path: tuple[str, ...]
     sheet: str = ""
     range: str = ""
     header: bool = True
+    credentials: StoreAccess = field(default=NO_ACCESS, repr=False)
 
 
 FileOptions = TextOptions | JsonOptions | ParquetOptions | ExcelOptions

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -33,12 +33,18 @@ class Found:
         path: where the engine finds it.
         size: in bytes.
         mtime_ns: when it was last written, in nanoseconds.
+        url: where it is fetched from, for one that lies elsewhere; it may hold secrets and is never shown.
+        etag: what its content is known by there.
+        version: the id of its version there.
     """
 
     name: str
     path: str
     size: int
     mtime_ns: int
+    url: str = field(default="", repr=False)
+    etag: str = ""
+    version: str = ""
 
 
 def find(patterns: Sequence[str], root: str, suffixes: Sequence[str]) -> tuple[Found, ...]:

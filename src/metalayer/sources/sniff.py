@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from metalayer.core.errors import SourceError, UsageError
+from metalayer.core.errors import SourceError, StoreError, UsageError
 from metalayer.core.names import quote
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.schema import PROVENANCE, VARCHAR, Column, DataType
 from metalayer.core.source import Engine
 from metalayer.sources.dialect import Writing, is_copied
@@ -24,9 +25,10 @@ from metalayer.sources.formats import (
     TextOptions,
 )
 from metalayer.sources.inference import Evidence, gather, judge
-from metalayer.sources.listing import Found, find
+from metalayer.sources.listing import Found
 from metalayer.sources.naming import column_names
 from metalayer.sources.reading import json_types, look, merged
+from metalayer.sources.remote import Downloads, find_all, refused
 from metalayer.sources.sniff_dialect import common, decoded, written
 from metalayer.sources.sniff_values import NO_VALUE, ROWS, Look, Shape, gathered, refined, shapes
 from metalayer.sources.transcoding import Copies, as_copied
@@ -58,7 +60,9 @@ class Sniffed:
     notes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
-def sniff(paths: Sequence[str], root: str, engine: Engine, type_name: str | None = None) -> Sniffed:
+def sniff(
+    paths: Sequence[str], root: str, engine: Engine, type_name: str | None = None, access: StoreAccess = NO_ACCESS
+) -> Sniffed:
     """Look at files and tell how they could be declared.
 
     Args:
@@ -66,15 +70,23 @@ def sniff(paths: Sequence[str], root: str, engine: Engine, type_name: str | None
         root: what they are relative to.
         engine: runs the SQL of the look.
         type_name: the type of source, where the names of the files do not tell.
+        access: how objects are reached.
 
     Raises:
         UsageError: no file matches, or the files are of several types.
         SourceError: the files cannot be read as any type.
     """
-    format_, found = _format(paths, root, type_name)
+    format_, found = _format(paths, root, type_name, access)
     filled = [file for file in found if file.size] or list(found)
     samples = _spread(filled)
-    sniffed = _sniffed(tuple(paths), format_, samples, engine, root)
+    downloads = Downloads(access, engine.spool)
+    try:
+        downloads.bring(samples)
+        sniffed = _sniffed(tuple(paths), format_, [downloads.of(file) for file in samples], engine, root)
+    except StoreError as error:
+        raise refused(error) from None
+    finally:
+        downloads.close()
     seen = f"{len(samples)} of {len(found)} files" if len(samples) < len(found) else f"{len(found)} files"
     heading = (f"Drafted from {'one file' if len(found) == 1 else seen}; names and types are pinned from here on.",)
     return replace(sniffed, files=len(found), heading=(*heading, *sniffed.heading))
@@ -92,16 +104,24 @@ def _sniffed(paths: tuple[str, ...], format_: Format, samples: Sequence[Found], 
             return _excel(paths, samples, engine, root)
 
 
-def _format(paths: Sequence[str], root: str, type_name: str | None) -> tuple[Format, tuple[Found, ...]]:
+def _format(
+    paths: Sequence[str], root: str, type_name: str | None, access: StoreAccess
+) -> tuple[Format, tuple[Found, ...]]:
     """Return the format, as told or by the files' names, and the files."""
     if type_name is not None:
         format_ = next((item for item in Format if item.name.lower() == type_name), None)
         if format_ is None:
             raise UsageError(f"'{type_name}' is no type of file.", hint="Use csv, tsv, json, jsonl, parquet or excel.")
-        found = find(paths, root, SUFFIXES[format_])
+        found = find_all(paths, root, SUFFIXES[format_], access)
     else:
-        found = find(paths, root, tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
-        kinds = {item for file in found for item in Format if file.name.lower().endswith(SUFFIXES[item])}
+        suffixes = tuple(suffix for listed in SUFFIXES.values() for suffix in listed)
+        found = find_all(paths, root, suffixes, access)
+        kinds = {
+            item
+            for file in found
+            for item in Format
+            if (file.name.partition("?")[0] if file.url else file.name).lower().endswith(SUFFIXES[item])
+        }
         if len(kinds) > 1:
             names = ", ".join(sorted(item.name.lower() for item in kinds))
             raise UsageError(

@@ -10,16 +10,20 @@ import codecs
 import gzip
 import tempfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from metalayer.core.errors import SourceError
 from metalayer.sources.dialect import TextDialect, is_copied
 from metalayer.sources.formats import ExcelOptions
 from metalayer.sources.header import compression_of
 from metalayer.sources.listing import Found
+
+if TYPE_CHECKING:
+    from metalayer.sources.remote import Downloads
 
 _BLOCK = 1 << 20
 _PRIVATE = ".metalayer"
@@ -34,7 +38,8 @@ def as_copied(dialect: TextDialect) -> TextDialect:
 class Copies:
     """A place for copies that lasts as long as the block; it is made with the first copy."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, downloads: Downloads | None = None) -> None:
+        self._downloads = downloads
         private = Path(root, _PRIVATE)
         self._parent = str(private) if private.is_dir() else None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -48,6 +53,21 @@ class Copies:
     ) -> None:
         if self._directory is not None:
             self._directory.cleanup()
+        if self._downloads is not None:
+            self._downloads.close()
+
+    def bring(self, wanted: Iterable[Found]) -> None:
+        """Fetch what lies elsewhere, several at once; `here` tells what came of each."""
+        if self._downloads is not None:
+            self._downloads.bring(wanted)
+
+    def here(self, found: Found) -> Found:
+        """Return a file as it lies here.
+
+        Raises:
+            StoreError: it could not be fetched.
+        """
+        return found if self._downloads is None else self._downloads.of(found)
 
     def of(self, found: Found, dialect: TextDialect, most: int | None = None) -> Found:
         """Return the file as the engine can read it: itself, or its copy in utf-8 (of its first ``most`` bytes).

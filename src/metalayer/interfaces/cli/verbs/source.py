@@ -12,6 +12,7 @@ import click
 from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Ingest
 from metalayer.core.names import TableName
+from metalayer.core.objects import is_remote
 from metalayer.core.project import Project
 from metalayer.interfaces.cli.options import Call, Noun, verb
 from metalayer.interfaces.cli.printing import note, print_json, say
@@ -41,7 +42,9 @@ def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *,
     from metalayer.workspace import add_source  # noqa: PLC0415 - start-up is a feature
 
     declared = [_declared(path, call.directory) for path in paths]
-    added = add_source(call.directory, name, declared, type_name=type_name, overwrite=force)
+    added = add_source(
+        call.directory, name, declared, type_name=type_name, overwrite=force, environment=call.environment
+    )
     model = added.draft.model
     type_ = model.query.type if isinstance(model.query, Ingest) else ""
     notes = [*added.draft.heading, *(f"{column}: {text}" for column, text in added.draft.notes.items())]
@@ -76,6 +79,8 @@ def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *,
 def _declared(path: str, directory: str) -> str:
     """Return a path as the project's file is to say it: relative to the project, where it lies there or beside it."""
     given = Path(path).expanduser()
+    if is_remote(path):
+        return path
     if given.is_absolute() or _is_there(Path(directory), path) or not _is_there(Path(), path):
         return path
     return os.path.relpath(given, directory)
