@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from metalayer.core.lineage import Graph, Lineage, Point
     from metalayer.core.source import Recall, Source
     from metalayer.core.tags import Tags
+    from metalayer.exports.export import Sent
     from metalayer.governance.audit import Audit
     from metalayer.governance.desk import Desk
     from metalayer.governance.door import Parameters
@@ -343,6 +344,43 @@ class Workspace:
             types = session.describe(text, parameters)
             columns, rows = session.fetch(text, parameters)
             return Result(tuple(columns), tuple(str(column.type) for column in types), tuple(rows), read_at)
+
+    def export(self, names: Sequence[str] = (), *, whole: bool = False) -> dict[str, tuple[Sent, ...]]:
+        """Bring the destinations of exports to what their tables are now, each in a transaction of its own.
+
+        Args:
+            names: the exports; all for ().
+            whole: whether every table goes whole, whatever the destination holds.
+
+        Returns:
+            What became of each table, by the export's name.
+
+        Raises:
+            UsageError: there is no export of a name, or a secret is missing.
+            AccessError, BuildError: a table may not be seen by the export's role, or was never built.
+            ExportError, ExportUnavailableError: a destination refuses, or does not answer.
+        """
+        from metalayer.exports.export import Dock, send  # noqa: PLC0415 - for exports only
+        from metalayer.project.environment import Secrets, resolve  # noqa: PLC0415 - as above
+
+        known = {export.name: export for export in self.project.exports}
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"There is no export '{name}'.",
+                    hint=f"{did_you_mean(name, known)}Exports are declared in exports/*.yml.",
+                )
+        self.audit.note_policies(self.project, _user())
+        secrets = Secrets.of(self.project, self._environ)
+        sent = {}
+        for name in names or known:
+            export = resolve(known[name], secrets, location=known[name].location)
+            state = self.lake.state()
+            access = self.access(export.reader, at=state.snapshot)
+
+            dock = Dock(self.lake, state, self.settings.name, access, self._relations, self.project.root)
+            sent[name] = send(export, dock, partial(self.audit.note_export, _user()), whole=whole)
+        return sent
 
     def diff(
         self,

@@ -188,6 +188,16 @@ class BuildError(MetaLayerError):
     """A model's rows cannot be made, or one of its checks blocks them."""
 
 
+class ExportError(MetaLayerError):
+    """A table cannot be written to where it is exported to."""
+
+
+class ExportUnavailableError(ExportError):
+    """A destination does not answer; trying again may help."""
+
+    transient = True
+
+
 class AccessError(MetaLayerError):
     """The caller may not see or do this."""
 

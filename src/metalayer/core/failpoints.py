@@ -37,6 +37,10 @@ class Failpoint(StrEnum):
     BACKUP_BEFORE_END = "backup.before_end"
     RESTORE_AFTER_FILE = "restore.after_file"
     RESTORE_AFTER_LOAD = "restore.after_load"
+    EXPORT_AFTER_NOTE = "export.after_note"
+    EXPORT_AFTER_TABLE = "export.after_table"
+    EXPORT_BEFORE_COMMIT = "export.before_commit"
+    EXPORT_AFTER_COMMIT = "export.after_commit"
 
 
 _hook: Callable[[Failpoint], None] | None = None

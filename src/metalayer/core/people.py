@@ -50,6 +50,7 @@ class Reader:
         attributes: what row filters may ask of the user.
         purpose: what the data is read for, where that is said.
         scopes: what the session or token allows at most.
+        roles: roles that it has by itself, without being in a group: what leaves by an export is seen by a role.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Reader:
     attributes: Attributes = ()
     purpose: str | None = None
     scopes: frozenset[Scope] = frozenset(Scope)
+    roles: frozenset[str] = frozenset()
 
     def values(self, attribute: str) -> tuple[str, ...]:
         """Return the values of an attribute, none where the user does not have it."""

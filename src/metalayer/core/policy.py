@@ -143,6 +143,8 @@ class Role:
 
     def has(self, reader: Reader) -> bool:
         """Tell whether a reader has the role."""
+        if reader.roles:
+            return self.name in reader.roles
         return reader.name in self.users or not set(self.groups).isdisjoint({*reader.groups, EVERYONE})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from metalayer.core.errors import Problem, UsageError, did_you_mean
+from metalayer.core.export import Export
 from metalayer.core.macro import DeclaredMacro
 from metalayer.core.model import Model
 from metalayer.core.names import TableName
@@ -73,6 +74,7 @@ class Project:
     secrets: tuple[str, ...] = ()
     macros: tuple[DeclaredMacro, ...] = ()
     policies: Policies = field(default_factory=Policies)
+    exports: tuple[Export, ...] = ()
 
     def model(self, name: TableName) -> Model:
         """Return the model that declares a table (its companions included).

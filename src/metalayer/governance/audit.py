@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 
 from metalayer.core.errors import UsageError
+from metalayer.core.export import Export
+from metalayer.core.names import TableName
 from metalayer.core.project import Project
+from metalayer.governance.access import Access
 from metalayer.governance.journal import Verdict
 from metalayer.governance.seals import Seals
 from metalayer.metastore import journal
@@ -73,6 +76,27 @@ class Audit:
     def verify(self) -> Verdict:
         """Walk the whole journal and compare it with all that was signed of it."""
         return self.seals.verify(self.connection)
+
+    def note_export(
+        self, by: str, export: Export, access: Access, tables: tuple[TableName, ...], snapshot: int
+    ) -> None:
+        """Write down that tables leave, before they do: where to, as whom they are seen, and what they are tagged."""
+        journal.note(
+            self.connection,
+            "export",
+            by,
+            export.name,
+            {
+                "to": export.kind.value,
+                "as": export.role,
+                "purpose": export.purpose,
+                "snapshot": snapshot,
+                "tables": {
+                    str(table): sorted({tag for seen in access.sight(table).columns for tag in seen.column.tags})
+                    for table in tables
+                },
+            },
+        )
 
     def note_policies(self, project: Project, by: str) -> None:
         """Write down that the policies are others than those that were last in force here, and which."""

@@ -520,6 +520,14 @@ def _extra(text: str | None) -> Mapping[str, object]:
     return parsed if isinstance(parsed, dict) else {"text": text}
 
 
+def read_time(connection: Connection, snapshot: int) -> datetime | None:
+    """Return when a snapshot was committed; None where it is forgotten or never was."""
+    row = connection.execute(
+        "SELECT snapshot_time FROM lake.ducklake_snapshot WHERE snapshot_id = %s", [snapshot]
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def read_snapshot_at(connection: Connection, time: datetime) -> int:
     """Return the newest snapshot that was committed at or before a time.
 

@@ -105,6 +105,10 @@ class Lake:
         """Return the commits that are kept, the newest first; only those of a run where it is given."""
         return catalog.read_snapshots(self._metastore.connection, limit, run)
 
+    def committed_at(self, snapshot: int) -> datetime | None:
+        """Return when a snapshot was committed; None where it is forgotten."""
+        return catalog.read_time(self._metastore.connection, snapshot)
+
     def require(self, snapshot: int) -> int:
         """Return a snapshot's number where it is kept.
 

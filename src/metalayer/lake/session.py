@@ -184,6 +184,17 @@ class Session:
         with engine.translated():
             return self._connection.execute(sql, list(parameters) or None).to_arrow_table()
 
+    def stream(self, sql: str) -> Any:
+        """Return the rows of a SELECT as an Arrow stream (``__arrow_c_stream__``), made as it is taken."""
+        with engine.translated():
+            return self._connection.cursor().sql(sql)
+
+    def arrow_reader(self, sql: str) -> pa.RecordBatchReader:
+        """Return the rows of a SELECT as a reader of Arrow batches (needs pyarrow), made as they are taken."""
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+
+        return pa.RecordBatchReader.from_stream(self.stream(sql))
+
     def describe(self, sql: str, parameters: Parameters = ()) -> Schema:
         """Return the columns of a SELECT without running it.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from metalayer.core.errors import UsageError
 from metalayer.core.names import TableName
 from metalayer.core.project import Document
+from metalayer.project.exports import ExportFile, ExportShape
 from metalayer.project.files import DeclaredFile, Mistakes
 from metalayer.project.judging import nearest_table
 from metalayer.project.nodes import ListNode, MapNode, Node, plain, read_yaml
@@ -21,6 +23,7 @@ SHAPES: Mapping[str, type | None] = {
     "alert": AlertShape,
     "policies": PoliciesShape,
     "test": TestShape,
+    "export": ExportShape,
     "glossary": GlossaryShape,
     "contract": None,
 }
@@ -32,15 +35,24 @@ _WHERE = {
     "policies": "among policies",
     "test": "in a test",
     "glossary": "in the glossary",
+    "export": "in an export",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Files that are judged when all of them are read. Not a value: it is filled."""
+
+    policies: list[PolicyFile] = field(default_factory=list)
+    exports: list[ExportFile] = field(default_factory=list)
+
+
 def read_document(
-    file: DeclaredFile, kind: str, known: frozenset[TableName], reader: ShapeReader, policies: list[PolicyFile]
+    file: DeclaredFile, kind: str, known: frozenset[TableName], reader: ShapeReader, judged: Judged
 ) -> Document | None:
     """Return a document; None, and mistakes noted, where it is not of its kind's shape.
 
-    A file of policies is kept in ``policies`` as well: it is judged when all of them are read.
+    Files of policies and of exports are kept in ``judged`` as well: they are judged when all of them are read.
     """
     node = read_yaml(file, reader.mistakes)
     if node is None:
@@ -49,7 +61,9 @@ def read_document(
     if shape is not None:
         read = reader.shape(node, shape, what=_WHERE[kind])
         if isinstance(read, PoliciesShape):
-            policies.append(PolicyFile(file, node, read))
+            judged.policies.append(PolicyFile(file, node, read))
+        if isinstance(read, ExportShape):
+            judged.exports.append(ExportFile(file, node, read))
     if kind == "metrics" and (named := node.value("from")) is not None:
         _note_unknown(plain(named), named, known, reader.mistakes)
     if kind == "glossary":

@@ -15,6 +15,7 @@ DOCUMENT_DIRECTORIES = {
     "alerts": "alert",
     "policies": "policies",
     "tests": "test",
+    "exports": "export",
 }
 DIRECTORIES = (*(layer.value for layer in Layer), "reference", "macros", "contracts", *DOCUMENT_DIRECTORIES)
 

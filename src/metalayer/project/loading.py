@@ -15,16 +15,17 @@ from metalayer.core.project import Document, EnvironmentDeclaration, OnFailure, 
 from metalayer.core.source import SourceType
 from metalayer.project.bronze import read_reference, read_source
 from metalayer.project.columns import Holdings
-from metalayer.project.documents import read_document
+from metalayer.project.documents import Judged, read_document
 from metalayer.project.draft import Draft, unreadable
 from metalayer.project.environment import DEFAULT_ENVIRONMENT
+from metalayer.project.exports import read_exports
 from metalayer.project.files import DeclaredFile, Mistakes, read_file
 from metalayer.project.judging import judge
 from metalayer.project.layout import DIRECTORIES, DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
 from metalayer.project.macros import read_macros
 from metalayer.project.models import read_python_model, read_sql_model
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, read_yaml
-from metalayer.project.policies import PolicyFile, read_policies
+from metalayer.project.policies import read_policies
 from metalayer.project.reading import ShapeReader
 from metalayer.project.shapes import EnvironmentShape, ProjectShape
 
@@ -47,10 +48,11 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
     settings = _settings(directory, reader)
     reader.macros = read_macros(directory, mistakes)
     drafts = [draft for found in _declaring(directory) for draft in _drafts(found, directory, sources, reader)]
-    holdings, policy_files = Holdings(macros=reader.macros), list[PolicyFile]()
+    holdings, judged = Holdings(macros=reader.macros), Judged()
     models = judge(drafts, settings.defaults.owner if settings else "", mistakes, holdings)
-    documents = tuple(_documents(directory, models, reader, policy_files))
-    policies = read_policies(policy_files, models, holdings, reader)
+    documents = tuple(_documents(directory, models, reader, judged))
+    policies = read_policies(judged.policies, models, holdings, reader)
+    exports = read_exports(judged.exports, models, policies, reader)
     if mistakes.problems or settings is None:
         raise ProjectError(mistakes.problems)
     return Project(
@@ -64,6 +66,7 @@ def load(root: str | os.PathLike[str], *, sources: Mapping[str, SourceType]) -> 
         secrets=settings.secrets.command if settings.secrets else (),
         macros=reader.macros,
         policies=policies,
+        exports=exports,
     )
 
 
@@ -216,10 +219,8 @@ def _note_misplaced(found: _Found, root: Path, layer: Layer, mistakes: Mistakes)
         )
 
 
-def _documents(
-    root: Path, tables: Iterable[TableName], reader: ShapeReader, policies: list[PolicyFile]
-) -> Iterator[Document]:
-    """Yield the declarations that other rooms read later, and keep the files of policies."""
+def _documents(root: Path, tables: Iterable[TableName], reader: ShapeReader, judged: Judged) -> Iterator[Document]:
+    """Yield the declarations that other rooms read later, and keep those that are judged together."""
     known = frozenset(tables)
     found = [
         (path, kind)
@@ -235,5 +236,5 @@ def _documents(
     found += [(root / "glossary.yml", "glossary")] if (root / "glossary.yml").is_file() else []
     for path, kind in found:
         file = read_file(root, path, reader.mistakes)
-        if file is not None and (document := read_document(file, kind, known, reader, policies)) is not None:
+        if file is not None and (document := read_document(file, kind, known, reader, judged)) is not None:
             yield document

@@ -24,6 +24,7 @@ SCHEMA_FILES: Mapping[str, tuple[str, ...]] = {
     "alert": ("alerts/**/*.yml",),
     "policies": ("policies/**/*.yml",),
     "test": ("tests/**/*.yml",),
+    "export": ("exports/**/*.yml",),
     "glossary": ("glossary.yml",),
     "contract": ("contracts/*.odcs.yaml",),
 }

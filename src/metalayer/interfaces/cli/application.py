@@ -29,6 +29,7 @@ VERBS = {
     "quarantine": "quarantine",
     "source": "source",
     "access": "access",
+    "export": "export",
     "audit": "audit",
     "admin": "admin",
     "doctor": "doctor",

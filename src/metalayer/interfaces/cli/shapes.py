@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from metalayer.catalog.impact import Effect
 from metalayer.core.check import Action, Dimension, Outcome
+from metalayer.core.export import Amount, ExportKind
 from metalayer.core.lineage import EdgeKind
 from metalayer.core.model import Kind
 from metalayer.core.names import Layer
@@ -629,6 +630,30 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "access who": _list(_SEEN, "one entry for each user who is not disabled"),
     "access what": _list(_SEEN, "one entry for each table of which something is seen"),
+    "export run": _list(
+        _object(
+            "",
+            export=_text("its name"),
+            table=_TABLE,
+            name=_text("what it is called there"),
+            sent=_one_of(Amount, "how much of it went"),
+            reason=_text("why so much"),
+            added=_count("rows that were added there"),
+            removed=_count("rows that were taken away there"),
+        ),
+        "one entry for each table of each export",
+    ),
+    "export list": _list(
+        _object(
+            "",
+            export=_text("its name"),
+            to=_one_of(ExportKind),
+            **{"as": _text("the role as which tables are seen; owner sees everything")},
+            table=_TABLE,
+            name=_text("what it is called there"),
+            load=_text("incremental or full"),
+        )
+    ),
     "rollback": _object(
         "what was taken back; with --dry-run what would be",
         run=_maybe(_text("the run as which the rollback is recorded; null with --dry-run and --release")),
