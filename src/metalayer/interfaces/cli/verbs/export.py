@@ -8,7 +8,7 @@ from metalayer.interfaces.cli.options import Call, NounWithVerb, verb
 from metalayer.interfaces.cli.printing import note, print_json, say
 from metalayer.interfaces.cli.tables import Label, screen_width, table
 
-command = NounWithVerb(name="export", help="Send tables to other databases and files, as a role sees them.")
+command = NounWithVerb(name="export", help="Send tables elsewhere, as a role sees them.")
 
 
 @verb("run", examples=("metalayer export", "metalayer export run bi", "metalayer export run bi --whole"))
@@ -54,7 +54,10 @@ def run(call: Call, names: tuple[str, ...], *, whole: bool) -> None:
 
 @verb("list", examples=("metalayer export list", "metalayer export list -o json"))
 def list_exports(call: Call) -> None:
-    """List what is declared: which tables leave for where, and as whom they are seen."""
+    """List the exports.
+
+    Each table that leaves is told: where to, and as whom it is seen.
+    """
     answers = [
         {
             "export": export.name,
