@@ -193,7 +193,7 @@ class Workspace:
     def close(self) -> None:
         """Close the connection; the embedded server stops when its last client is gone."""
         if "desk" in self.__dict__:
-            self.desk.door.close()
+            self.desk.close()
             self._seal()
             del self.__dict__["desk"]
         for name in ("_bare_lake", "lake", "metastore"):
@@ -327,18 +327,21 @@ class Workspace:
             AccessError: the reader may not ask this.
             QueryError, LimitError: it does not fit the tables, or takes too much.
         """
-        who = reader if as_user is None else self.reader(as_user, purpose=purpose)
-        snapshot = None if at is None else snapshot_of(at, self.lake, self.metastore.connection, _now())
-        if not who.is_owner:
+        if as_user is not None or not reader.is_owner:
             from metalayer.governance.desk import ask  # noqa: PLC0415 - the owner's queries need no door
             from metalayer.governance.door import Question  # noqa: PLC0415 - as above
 
-            reply = ask(self.desk, Question(sql, parameters, limit), who, snapshot, limits=limits, cancel=cancel)
+            desk, newest = self.desk, None
+            if as_user is not None:
+                reader, newest = desk.reception.receive(as_user, purpose=self._declared(purpose))
+            snapshot = newest if at is None else desk.seats.alone(lambda: self._snapshot_of(at))
+            reply = ask(desk, Question(sql, parameters, limit), reader, snapshot, limits=limits, cancel=cancel)
             answer = reply.answer
             return Result(answer.columns, answer.types, answer.rows, reply.snapshot)
+        snapshot = None if at is None else self._snapshot_of(at)
         known = tuple(str(name) for name in self.project.models)
         with self._reading(snapshot) as (session, relations, read_at):
-            text = secure(sql, who, relations, known, macros=self.project.macros)
+            text = secure(sql, reader, relations, known, macros=self.project.macros)
             if limit is not None:
                 text = f"SELECT * FROM ({text}) LIMIT {int(limit)}"
             types = session.describe(text, parameters)
@@ -411,11 +414,14 @@ class Workspace:
         with (of or self)._side(a) as first, self._side(b) as second:  # noqa: SLF001 - the same class
             return difference(table, first, second, key=key_of(model, table) if key is None else key, samples=samples)
 
+    def _snapshot_of(self, at: Moment) -> int:
+        return snapshot_of(at, self.lake, self.metastore.connection, _now())
+
     @contextmanager
     def _side(self, at: Moment | None) -> Iterator[Side]:
         from metalayer.catalog.difference import Side  # noqa: PLC0415 - for diffs only
 
-        snapshot = None if at is None else snapshot_of(at, self.lake, self.metastore.connection, _now())
+        snapshot = None if at is None else self._snapshot_of(at)
         state = self.lake.state(snapshot)
         with self.lake.session(state.snapshot, reader="files") as session:
             yield Side(self.settings.name, state, session, self._relations(state, session))
@@ -425,12 +431,15 @@ class Workspace:
         """The door for queries of people, with its processes; one for all threads."""
         from metalayer.governance.desk import Desk  # noqa: PLC0415 - the owner's queries need no door
         from metalayer.governance.door import Door  # noqa: PLC0415 - as above
+        from metalayer.governance.reception import Reception  # noqa: PLC0415 - as above
+        from metalayer.governance.scribe import Scribe  # noqa: PLC0415 - as above
         from metalayer.governance.seats import Seats  # noqa: PLC0415 - as above
 
-        connection = self.metastore.connection
-        seats = Seats(self.project, self.settings.name, self.lake, connection, self._tags, self.people.mask_key())
+        metastore = self.metastore
+        key = self.people.mask_key()
+        seats = Seats(self.project, self.settings.name, self.lake, lambda: metastore.connection, self._tags, key)
         self.audit.note_policies(self.project, _user())
-        return Desk(Door(), seats, connection)
+        return Desk(Door(), seats, Reception(metastore.line(), self.lake), Scribe(metastore.line()))
 
     @cached_property
     def audit(self) -> Audit:
@@ -479,13 +488,16 @@ class Workspace:
             UsageError: there is no such user, or no such purpose is declared.
             AccessError: the user is disabled.
         """
+        return self.people.reader(name, purpose=self._declared(purpose))
+
+    def _declared(self, purpose: str | None) -> str | None:
         known = [item.name for item in self.project.policies.purposes]
         if purpose is not None and purpose not in known:
             raise UsageError(
                 f"The purpose '{purpose}' is not declared.",
                 hint=f"{did_you_mean(purpose, known)}Declare it in policies/ under `purposes:`.",
             )
-        return self.people.reader(name, purpose=purpose)
+        return purpose
 
     def readers(self, *, purpose: str | None = None) -> tuple[Reader, ...]:
         """Return everybody who is not disabled, as who reads."""

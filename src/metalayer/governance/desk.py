@@ -10,20 +10,28 @@ from dataclasses import dataclass
 from metalayer.core.errors import AccessError
 from metalayer.core.people import Reader
 from metalayer.governance.door import Door, Question, Reply
+from metalayer.governance.reception import Reception
+from metalayer.governance.scribe import Scribe
 from metalayer.governance.seats import Seats
-from metalayer.governance.witness import note_read, note_refused
+from metalayer.governance.witness import read, refused
 from metalayer.lake.jobs import WorkerLimits
 from metalayer.lake.workers import Cancel
-from metalayer.metastore.facts import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The door of one environment, the seats of its readers, and where its journal is."""
+    """The door of one environment, who receives its readers, where they sit, and who writes into its journal."""
 
     door: Door
     seats: Seats
-    connection: Connection
+    reception: Reception
+    scribe: Scribe
+
+    def close(self) -> None:
+        """End the processes and close the connections."""
+        self.door.close()
+        self.reception.close()
+        self.scribe.close()
 
 
 def ask(
@@ -42,11 +50,12 @@ def ask(
         UsageError: it is not one SELECT, or its parameters are not those that were given.
         LakeError: it does not fit the tables, or takes more than it may.
     """
-    seat = desk.seats.seat(reader, at)
+    seat = desk.seats.seat(reader, desk.reception.newest() if at is None else at)
     try:
         reply = desk.door.ask(question, seat, limits=limits, cancel=cancel)
     except AccessError as error:
-        note_refused(desk.connection, reader, question, error)
+        desk.scribe.write(refused(reader, question, error))
         raise
-    note_read(desk.connection, seat, question, reply)
+    if (note := read(seat, question, reply)) is not None:
+        desk.scribe.write(note)
     return reply

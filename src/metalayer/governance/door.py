@@ -99,6 +99,7 @@ class Seat:
         """
         self.sees = sees
         self.snapshot = snapshot
+        self.tags: dict[TableName, tuple[str, ...]] = {}
         self._relations = relations
         self._files = files
         self._views: dict[TableName, _View] = {}

@@ -17,7 +17,7 @@ from metalayer.core.project import Project
 from metalayer.core.schema import Schema
 from metalayer.core.tags import Tags
 from metalayer.governance.access import Access
-from metalayer.governance.door import Seat
+from metalayer.governance.door import Seat, Sees
 from metalayer.governance.relations import Relations, Superseded
 from metalayer.lake import Lake
 from metalayer.lake.values import FileList, LakeState
@@ -47,7 +47,7 @@ class Seats:
         project: Project,
         environment: str,
         lake: Lake,
-        connection: Connection,
+        connection: Callable[[], Connection],
         tags: Callable[[Mapping[TableName, Schema], int], Tags],
         key: bytes,
     ) -> None:
@@ -57,7 +57,7 @@ class Seats:
             project: what is declared.
             environment: its name.
             lake: where the tables are.
-            connection: the metastore.
+            connection: returns the metastore's connection, which is another one where it was lost.
             tags: the tags of all columns, given the columns of the tables and the snapshot.
             key: the key by which masks hash.
         """
@@ -71,9 +71,13 @@ class Seats:
         self._snapshots: OrderedDict[int, _Snapshot] = OrderedDict()
         self._lock = threading.RLock()
 
-    def seat(self, reader: Reader, at: int | None = None) -> Seat:
-        """Return a reader's seat at a snapshot, the newest for None."""
-        snapshot = self._lake.newest(self._connection) if at is None else at
+    def alone(self, find: Callable[[], int]) -> int:
+        """Find out a snapshot by the connection that the seats are made with, while no seat is made."""
+        with self._lock:
+            return find()
+
+    def seat(self, reader: Reader, snapshot: int) -> Seat:
+        """Return a reader's seat at a snapshot."""
         with self._lock:
             found = self._seats.get((reader, snapshot))
             if found is None:
@@ -105,7 +109,7 @@ class Seats:
         if found is None:
             state = self._lake.state(at)
             columns = {name: table.schema.public for name, table in state.tables.items()}
-            superseded = facts.superseded_of(self._connection, at)
+            superseded = facts.superseded_of(self._connection(), at)
             found = self._snapshots[at] = _Snapshot(state, columns, superseded, self._tags(columns, at))
             while len(self._snapshots) > _MOST_SNAPSHOTS:
                 self._snapshots.popitem(last=False)
@@ -114,7 +118,13 @@ class Seats:
 
 def tags_of(seat: Seat, table: TableName) -> tuple[str, ...]:
     """Return the tags of a table and of all its columns, sorted."""
-    access = seat.sees
+    found = seat.tags.get(table)
+    if found is None:
+        found = seat.tags[table] = _tags_of(seat.sees, table)
+    return found
+
+
+def _tags_of(access: Sees, table: TableName) -> tuple[str, ...]:
     if not isinstance(access, Access):
         return ()
     model = access.project.models.get(table.owner)

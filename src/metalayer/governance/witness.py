@@ -1,11 +1,12 @@
 """What the journal is told of reads: who read which tagged tables, why, and at which snapshot; and what was refused.
 
 A query is kept in its shape: its texts and numbers left out, for they may be about people, and the journal forgets
-nothing. Nothing here decides who may read.
+nothing. Nothing here decides who may read, and nothing is written here: `scribe` does that.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -14,13 +15,13 @@ from metalayer.core.people import Reader
 from metalayer.governance.door import Question, Reply, Seat
 from metalayer.governance.guard import check
 from metalayer.governance.seats import tags_of
-from metalayer.metastore import journal
-from metalayer.metastore.facts import Connection
+from metalayer.metastore.journal import Note
 
 _LONGEST = 4000
 _PIECE = re.compile(r"""("(?:[^"]|"")*"|[A-Za-z_]\w*)|'(?:[^']|'')*'|\d[\w.]*""")
 
 
+@functools.lru_cache(maxsize=1024)
 def shape(sql: str) -> str:
     """Return a query without the values in it.
 
@@ -30,14 +31,13 @@ def shape(sql: str) -> str:
     return _PIECE.sub(lambda found: found[1] or "?", sql)[:_LONGEST]
 
 
-def note_read(connection: Connection, seat: Seat, question: Question, reply: Reply) -> int | None:
-    """Write down a read of tagged tables, before its rows are handed out; None where no table of it is tagged."""
+def read(seat: Seat, question: Question, reply: Reply) -> Note | None:
+    """Return what is to be written of a read, before its rows are handed out; None where no table of it is tagged."""
     tagged = {str(table): list(tags) for table in reply.tables if (tags := tags_of(seat, table))}
     if not tagged:
         return None
     reader = seat.sees.reader
-    return journal.note(
-        connection,
+    return Note(
         "read",
         reader.name,
         ", ".join(tagged),
@@ -51,10 +51,9 @@ def note_read(connection: Connection, seat: Seat, question: Question, reply: Rep
     )
 
 
-def note_refused(connection: Connection, reader: Reader, question: Question, error: MetaLayerError) -> int:
-    """Write down that a query was refused. Of what was written only a hash is kept: it may hold anything."""
-    return journal.note(
-        connection,
+def refused(reader: Reader, question: Question, error: MetaLayerError) -> Note:
+    """Return what is to be written of a refused query. Of its text only a hash is kept: it may hold anything."""
+    return Note(
         "read.refused",
         reader.name,
         type(error).__name__,

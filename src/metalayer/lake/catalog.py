@@ -8,10 +8,11 @@ of the format do not look at them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,14 @@ from metalayer.lake.values import (
     TableSchema,
     TableState,
 )
+from metalayer.metastore.line import Line
 
 FORMAT_VERSION = "1.0"
 """The version of the DuckLake format that is written; readers of this version and newer can read it."""
 
 SCHEMA = "lake"
+
+_NEWEST = "(SELECT max(snapshot_id) FROM lake.ducklake_snapshot)"
 
 Connection = psycopg.Connection[Any]
 Row = tuple[Any, ...]
@@ -246,8 +250,25 @@ def newest(connection: Connection) -> int:
     Raises:
         LakeError: there is no lake yet.
     """
+    with _lake_is_there():
+        return int(one(connection, f"SELECT {_NEWEST}", [])[0])
+
+
+def newest_beside(line: Line, expression: str) -> tuple[int, str]:
+    """Return the newest snapshot and what an expression says beside it: two things by one look.
+
+    Raises:
+        LakeError: there is no lake yet.
+    """
+    with _lake_is_there():
+        [(found, beside)] = line.rows(f"SELECT {_NEWEST}, {expression}")
+        return int(found or 0), str(beside)
+
+
+@contextlib.contextmanager
+def _lake_is_there() -> Iterator[None]:
     try:
-        return int(one(connection, "SELECT max(snapshot_id) FROM lake.ducklake_snapshot", [])[0])
+        yield
     except (psycopg.errors.UndefinedTable, MetastoreError) as error:
         if not isinstance(error.__cause__ or error, psycopg.errors.UndefinedTable):
             raise

@@ -31,6 +31,7 @@ from metalayer.lake.values import (
     ViewChange,
 )
 from metalayer.lake.writer import CommitWords, Rewrite
+from metalayer.metastore.line import Line
 
 if TYPE_CHECKING:
     from metalayer.lake.changes import Changes, FileChanges, Unprovable
@@ -96,6 +97,10 @@ class Lake:
     def newest(self, connection: Connection) -> int:
         """Return the newest snapshot as another connection sees it."""
         return catalog.newest(connection)
+
+    def newest_beside(self, line: Line, expression: str) -> tuple[int, str]:
+        """Return the newest snapshot and what an SQL expression says beside it: two things by one look over a line."""
+        return catalog.newest_beside(line, expression)
 
     def state(self, at: int | None = None) -> LakeState:
         """Return all tables at a snapshot (None: the newest), in a few queries and without an engine."""

@@ -6,15 +6,22 @@ chain holds is judged in `governance.journal`, out of what is read here. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from psycopg.types.json import Jsonb
 
 from metalayer.metastore.facts import Connection
+from metalayer.metastore.line import Line
 
 _BATCH: Final = 5000
+
+_NOTE_ALL: Final = (
+    "SELECT metalayer.journal_note(one ->> 'kind', one ->> 'actor', one ->> 'subject', one -> 'detail') "
+    "FROM jsonb_array_elements($1::jsonb) AS one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,22 @@ def note(connection: Connection, kind: str, actor: str, subject: str, detail: Ma
     if row is None:
         raise LookupError("journal_note")
     return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is to be added: what was done, by whom, to whom or what, and what else is known of it."""
+
+    kind: str
+    actor: str
+    subject: str
+    detail: Mapping[str, object] = field(hash=False)
+
+
+def note_all(line: Line, notes: Sequence[Note]) -> tuple[int, ...]:
+    """Add entries one after the other by one statement, all or none, for good, and return their numbers."""
+    said = [{"kind": one.kind, "actor": one.actor, "subject": one.subject, "detail": dict(one.detail)} for one in notes]
+    return tuple(int(number or 0) for (number,) in line.rows(_NOTE_ALL, json.dumps(said)))
 
 
 def act_as(connection: Connection, actor: str) -> None:

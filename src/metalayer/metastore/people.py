@@ -16,6 +16,9 @@ from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.people import Person, PersonKind, Scope, Token
 from metalayer.metastore.facts import Connection
 
+VERSION = "(SELECT version::text FROM metalayer.people_version)"
+"""An expression that is another word after each change of people that decides what somebody sees."""
+
 MASK_KEY = "masks"
 """The name of the key by which masks hash and tokenise."""
 

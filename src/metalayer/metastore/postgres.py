@@ -29,6 +29,7 @@ from metalayer.core.errors import (
     did_you_mean,
 )
 from metalayer.metastore import embedded, migrations
+from metalayer.metastore.line import Line
 from metalayer.metastore.refusals import plain, refusal
 
 OLDEST_SERVER = 15
@@ -181,6 +182,21 @@ class Metastore:
     def connect(self, *, application: str = APPLICATION) -> psycopg.Connection:
         """Make a further connection with the same session settings; the caller closes it."""
         return _connect({**self._parameters, "application_name": _fitting(application)})
+
+    def line(self, *, application: str = APPLICATION) -> Line:
+        """Return a connection of its own for several threads; it is made when it is first held."""
+
+        def connect() -> psycopg.Connection:
+            try:
+                return self.connect(application=application)
+            except MetastoreUnavailableError:
+                if self._server is None:
+                    raise
+                self._server.ensure()
+                self._parameters = _embedded_parameters(self._server)
+                return self.connect(application=application)
+
+        return Line(connect, _is_lost, errors)
 
     @contextlib.contextmanager
     def publisher_lock(
