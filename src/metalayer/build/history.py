@@ -67,8 +67,8 @@ def history_columns(model: Model, columns: Schema) -> Schema:
     return (*kept, *HISTORY)
 
 
-def _moments(model: Model, rows: str, columns: Schema) -> str:
-    """Return the WITH clause: ``placed`` numbers the rows of one moment, ``followed`` knows what was before.
+def _moments(model: Model, rows: str, columns: Schema, open_versions: str | None, *, several: bool) -> str:
+    """Return the WITH clause: ``placed`` has one row of each moment, ``followed`` knows what was before.
 
     Of several rows of one key and moment the last counts: by `_ingested_at` and `_position` where the rows have them,
     then by the other columns, so that two computations of the same rows keep the same one.
@@ -80,42 +80,61 @@ def _moments(model: Model, rows: str, columns: Schema) -> str:
     keys = ", ".join(map(quote, model.key))
     says = [name for name in rest if name not in {*_WHENCE, model.deleted}]
     values = "{" + ", ".join(f"'c{number}': {quote(name)}" for number, name in enumerate(says)) + "}"
+    values = values if says else "true"
+    last = f" QUALIFY row_number() OVER (PARTITION BY {keys}, __time ORDER BY {order}) = 1" if several else ""
     deleted = "false" if model.deleted is None else f"coalesce({quote(model.deleted)}, false)"
+    timed = f"SELECT *, CAST({quote(model.time or '')} AS TIMESTAMPTZ) AS __time, {deleted} AS __deleted, {values}"
+    timed = f"{timed} AS __values FROM {rows}"
+    if open_versions is not None:
+        added = ", ".join(column.name for column in HISTORY)
+        opened = f"SELECT * EXCLUDE ({added}), valid_from AS __time, false AS __deleted, {values} AS __values"
+        timed = f"{timed} UNION ALL BY NAME {opened} FROM {open_versions}"
     return f"""
     WITH timed AS (
-        SELECT *, CAST({quote(model.time or "")} AS TIMESTAMPTZ) AS __time, {deleted} AS __deleted,
-               {values if says else "true"} AS __values
-        FROM {rows}
+        {timed}
     ), placed AS (
-        SELECT *, row_number() OVER (PARTITION BY {keys}, __time ORDER BY {order}) AS __place FROM timed
+        SELECT * FROM timed{last}
     ), followed AS (
         SELECT *, row_number() OVER moments AS __number,
                __deleted IS NOT DISTINCT FROM lag(__deleted) OVER moments
                AND __values IS NOT DISTINCT FROM lag(__values) OVER moments AS __again
-        FROM placed WHERE __place = 1
+        FROM placed
         WINDOW moments AS (PARTITION BY {keys} ORDER BY __time)
     )"""
 
 
-def versions(model: Model, rows: str, columns: Schema) -> str:
+def has_several(model: Model, rows: str) -> str:
+    """Return the SELECT of one row where several rows tell of one key and moment; of none otherwise."""
+    moment = ", ".join([*map(quote, model.key), f"CAST({quote(model.time or '')} AS TIMESTAMPTZ)"])
+    return f"SELECT 1 FROM {rows} GROUP BY {moment} HAVING count(*) > 1 LIMIT 1"
+
+
+def versions(
+    model: Model, rows: str, columns: Schema, open_versions: str | None = None, *, several: bool = True
+) -> str:
     """Return the SELECT of the versions that rows make, with the columns of `history_columns`.
 
     A key's first version starts at the beginning of time, unless the first that is known of the key is a delete.
+
+    Args:
+        model: the model.
+        rows: a FROM item of its query's rows.
+        columns: the columns that they have.
+        open_versions: a FROM item of versions without an end that rows follow upon, all later than they: with the
+            columns of the table, ``__file`` and ``__row``, which the result then has too. They stand for all that was
+            known of their keys; of a key that has none, nothing was known.
+        several: whether several rows may tell of one key and moment; looking for the last of them costs much.
     """
     kept = [quote(column.name) for column in history_columns(model, columns)[: -len(HISTORY)]]
     keys = ", ".join(map(quote, model.key))
-    return f"""{_moments(model, rows, columns)}
+    follows, places = "", ""
+    if open_versions is not None:
+        follows, places = "WHEN __file IS NOT NULL THEN __time ", ", __file, __row"
+    return f"""{_moments(model, rows, columns, open_versions, several=several)}
     SELECT {", ".join(kept)},
-           CASE WHEN __number = 1 THEN least(__time, {BEGINNING}) ELSE __time END AS valid_from,
+           CASE {follows}WHEN __number = 1 THEN least(__time, {BEGINNING}) ELSE __time END AS valid_from,
            lead(__time) OVER following AS valid_to,
-           lead(__time) OVER following IS NULL AS is_current
+           lead(__time) OVER following IS NULL AS is_current{places}
     FROM followed WHERE NOT __again
     WINDOW following AS (PARTITION BY {keys} ORDER BY __time)
     QUALIFY NOT __deleted"""
-
-
-def collapsed(model: Model, rows: str, columns: Schema) -> str:
-    """Return the SELECT that counts the rows that made no version: overtaken at once, repeated, or deletes."""
-    return f"""{_moments(model, rows, columns)}
-    SELECT (SELECT count(*) FROM placed WHERE __place > 1) + (SELECT count(*) FROM followed WHERE __again OR __deleted)
-    """

@@ -8,12 +8,12 @@ always right. Nothing is staged here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from metalayer.build.landing import same
 from metalayer.build.site import Site
-from metalayer.core.check import Action, References, RowSql, TableSql, Unique
+from metalayer.core.check import ROW_RULES, Action, Check, References, RowSql, TableSql, Unique
 from metalayer.core.errors import LakeError, MetaLayerError
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
 from metalayer.core.names import CURRENT, TableName, literal, physical, quote
@@ -46,6 +46,23 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """The part of a history that only goes on: rows that came of keys of which none came before or at the same time.
+
+    Attributes:
+        rows: the SELECT of the query's rows that came, of these keys.
+        others: a FROM item of the part's other keys: ``Part.select`` yields the rows of these alone.
+        open: a FROM item of the keys' versions without an end, with the columns of the table and their places.
+        left: how many other keys there are.
+    """
+
+    rows: str
+    others: str
+    open: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """The rows of some keys are computed again.
 
@@ -59,6 +76,7 @@ class Part:
         stored: the columns of the table.
         reason: why this is possible.
         temporary: the tables that are to be dropped when it is done.
+        later: of a history, the part that only goes on.
     """
 
     keys: str
@@ -70,6 +88,7 @@ class Part:
     stored: Schema
     reason: str
     temporary: tuple[str, ...] = field(default=(), repr=False)
+    later: Later | None = None
 
     def fits(self, columns: Schema, made: Schema) -> bool:
         """Tell whether the table has the columns that are made now, and keys the type that the query gives them."""
@@ -77,6 +96,14 @@ class Part:
         key = {column.name for column in self.columns}
         declared = all(types[column.name] == column.type for column in columns if column.name in key)
         return declared and [(c.name, str(c.type)) for c in made] == [(c.name, str(c.type)) for c in self.stored]
+
+    def same(self, left: str, right: str) -> str:
+        """Return the SQL condition that two rows have one key."""
+        return same(self.columns, left, right)
+
+    def less_later(self) -> Part:
+        """Return the part without keys of which only later rows came: their rows that were there were not read."""
+        return self if self.later is None else replace(self, keys=self.later.others, later=None)
 
     def holds(self, row: str) -> str:
         """Return the SQL condition that a row is of an affected key."""
@@ -503,8 +530,63 @@ def _run(model: Model, plan: Maintenance, key: tuple[str, ...], columns: Schema,
     else:
         work.small |= _newest(work, keys)
         select = work.bind(plan.select)
-    found = session.describe(select)
-    return Part(keys, of_key, count, inputs.changed, select, found, columns, plan.reason, tuple(work.made))
+    found, later = session.describe(select), None
+    if model.kind is Kind.SCD2:
+        later = _later(work, keys, of_key, found)
+        select = select if later is None else work.bind(plan.select, later.others)
+    return Part(keys, of_key, count, inputs.changed, select, found, columns, plan.reason, tuple(work.made), later)
+
+
+def _later(work: _Work, keys: str, of_key: Schema, found: Schema) -> Later | None:
+    """Return the part of a history that only goes on, where rows came alone and each makes one row of the query.
+
+    Such a row is later than all that were there where its time is later than any in the files of its table.
+    """
+    from metalayer.lake import Among  # noqa: PLC0415 - the engine is imported for work
+
+    model, plan, inputs, session = work.model, work.plan, work.inputs, work.inputs.site.session
+    arrivals, time, types = plan.arrivals, model.time or "", {column.name: column.type for column in found}
+    if arrivals is None or any(_asks_others(check) for check in model.checks) or inputs.leaves[arrivals.table].newly:
+        return None
+    declared = next((column.type for column in model.columns if column.name == time), None)
+    own = {column.name: arrivals.columns.get(column.name.lower()) for column in of_key}
+    if time.lower() not in arrivals.columns or None in own.values() or declared not in {None, types.get(time)}:
+        return None
+    changes = inputs.leaves[arrivals.table].changes
+    ever = session.rows_ever_sql(changes.table, changes)
+    came = work.make("came", work.bind(arrivals.select))
+    names, newest = _fields(of_key), quote(arrivals.columns[time.lower()])
+    latest = f"(SELECT CAST(max({newest}) AS TIMESTAMPTZ) FROM {ever})"
+    is_later = f"coalesce(bool_and(coalesce(CAST({quote(time)} AS TIMESTAMPTZ) > {latest}, false)), false)"
+    going_on = keys
+    if not session.query(f"SELECT {is_later} FROM {came}")[0][0]:
+        going_on = work.make("going on", f"SELECT {names} FROM {came} GROUP BY {names} HAVING {is_later}")
+    before = inputs.site.state.tables[physical(model.name, inputs.site.context.environment)]
+    there = session.positions_sql(before.name, among=Among(going_on, tuple(own)))
+    open_ = work.make("open", f"SELECT * FROM {there} WHERE is_current")
+    if model.deleted is not None:
+        # Of a key without an open version that was there before all that is known is that it was deleted.
+        unknown = work.make("closed", _less(f"SELECT * FROM {going_on}", open_, of_key))
+        if work.count(unknown):
+            equal = (f"e.{quote(str(mine))} IS NOT DISTINCT FROM u.{quote(name)}" for name, mine in own.items())
+            known = f"(SELECT u.* FROM {unknown} AS u SEMI JOIN {ever} AS e ON {' AND '.join(equal)})"
+            going_on = work.make("only later", _less(f"SELECT * FROM {going_on}", known, of_key))
+    others = work.make("others", _less(f"SELECT * FROM {keys}", going_on, of_key))
+    left = work.count(others)
+    rows = _less(f"SELECT * FROM {came}", others, of_key) if left else f"SELECT * FROM {came}"
+    return Later(rows, others, open_, left)
+
+
+def _less(select: str, others: str, key: Schema) -> str:
+    """Return a SELECT without the rows of some keys."""
+    return f"SELECT * FROM ({select}) AS every ANTI JOIN {others} AS other ON {same(key, 'every', 'other')}"
+
+
+def _asks_others(check: Check) -> bool:
+    """Tell whether a check may set a row aside for what other rows are: then rows that were there are judged again."""
+    return isinstance(check.rule, References) or (
+        check.on_fail is Action.QUARANTINE and not isinstance(check.rule, ROW_RULES)
+    )
 
 
 def _summed(work: _Work, sums: Sums, keys: str, old: str, waiting: str | None) -> str:
@@ -604,9 +686,12 @@ def _of_parents(model: Model, key: Schema, site: Site) -> Iterator[str]:
 
 def told(part: Part | Whole) -> tuple[str, ...]:
     """Return what a run notes of how much it computed."""
-    if isinstance(part, Part):
-        return (f"{part.count} affected keys computed again",)
-    return ()
+    if isinstance(part, Whole):
+        return ()
+    note = f"{part.count} affected keys computed again"
+    if part.later is not None:
+        note += f", {part.count - part.later.left} of them from the rows that came alone"
+    return (note,)
 
 
 def forget(part: Part, session: Session) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from metalayer.build.checks import Subject, judge
-from metalayer.build.history import HISTORY, collapsed, history_columns, versions
+from metalayer.build.history import HISTORY, history_columns, versions
 from metalayer.build.incremental import Part
 from metalayer.build.landing import (
     CheckBlockedError,
@@ -25,6 +25,7 @@ from metalayer.build.landing import (
 )
 from metalayer.build.ranges import interval_of, of_days, within
 from metalayer.build.site import Site
+from metalayer.build.succession import Succession, succession
 from metalayer.core.check import ROW_RULES, Action, Check, Outcome, References, RowSql, Unique, Verdict
 from metalayer.core.errors import BuildError, LakeError
 from metalayer.core.interval import Days
@@ -176,8 +177,7 @@ def renew(model: Model, part: Part, select: str, columns: Schema, site: Site, *,
         session.query(f"CREATE OR REPLACE TEMP TABLE {good} AS SELECT {names(columns)} FROM {sifted.rows}")
     of_table = tuple(check for check in model.checks if check not in of_rows)
     verdicts = _in_order(model, (*sifted.verdicts, *judge_table(model, of_table, good, columns, site, part)))
-    if any(verdict.outcome is Outcome.BLOCKED for verdict in verdicts):
-        raise CheckBlockedError(model.name, verdicts)
+    _refuse_blocked(model, verdicts)
     change = renewal(session, before, schema, good, columns, part, key=key)
     waiting = quarantine_change(model, sifted.bad, columns, site, judged=part.holds("q"))
     written_ = StagedFiles(schema, change.change.added, good)
@@ -259,29 +259,63 @@ def history(model: Model, select: str, columns: Schema, site: Site, part: Part |
     Row checks judge the query's rows, so that a bad one waits and makes no version; checks of the table, and those that
     name what only a version has, judge the versions.
     """
+    from metalayer.lake import StagedFiles  # noqa: PLC0415 - the engine is imported for work
+
     session = site.session
     table = physical(model.name, site.context.environment)
     before = site.state.tables.get(table)
     made = history_columns(model, columns)
     schema, notes = planned_schema(before, table, made)
     rows = quote("rows " + str(model.name))
-    session.query(f"CREATE OR REPLACE TEMP TABLE {rows} AS {select}")
+    parts = [select]
+    if part is not None and part.later is not None:
+        parts = [part.later.rows] if not part.later.left else [select, part.later.rows]
+    session.query(f"CREATE OR REPLACE TEMP TABLE {rows} AS {' UNION ALL '.join(parts)}")
     staged = _count(session, f"SELECT count(*) FROM {rows}")
     of_rows, of_versions = _split(model, rows, site)
     sifted = sift(session, columns, of_rows, subject(model, rows, columns, site), table=model.name)
     _refuse_no_time(model, sifted.rows, site)
-    files = session.stage_rows(schema, versions(model, sifted.rows, columns))
-    judged = judge_table(model, of_versions, files.sql, made, site, part)
-    verdicts = _in_order(model, (*sifted.verdicts, *judged))
-    if any(verdict.outcome is Outcome.BLOCKED for verdict in verdicts):
-        raise CheckBlockedError(model.name, verdicts)
-    lost = _count(session, collapsed(model, sifted.rows, columns))
+    if part is not None and before is not None:
+        found = succession(model, part, sifted.rows, columns, session=session, before=before, schema=schema)
+        verdicts = (*sifted.verdicts, *_judge_versions(model, part, found, of_versions, before, site))
+        _refuse_blocked(model, verdicts := _in_order(model, verdicts))
+        change = found.stage(session, before, schema)
+        staged += found.opened
+        lost = staged - sifted.quarantined - found.count
+        files = StagedFiles(schema, change.change.added, found.made)
+        for name in found.temporary:
+            session.query(f"DROP TABLE {name}")
+        judged = part.less_later().holds("q")
+    else:
+        files = session.stage_rows(schema, versions(model, sifted.rows, columns))
+        verdicts = _in_order(model, (*sifted.verdicts, *judge_table(model, of_versions, files.sql, made, site, None)))
+        _refuse_blocked(model, verdicts)
+        lost = staged - sifted.quarantined - files.rows
+        key = (*model.key, "valid_from")
+        change, judged = difference(session, before, schema, files, made, key=key, anew=bool(notes)), "true"
     cleaned = Clean(files, staged, lost, sifted.quarantined, verdicts, sifted.bad)
-    key = (*model.key, "valid_from")
-    change = difference(session, before, schema, files, made, key=key, anew=bool(notes), part=part)
-    waiting = quarantine_change(model, sifted.bad, columns, site, judged="true" if part is None else part.holds("q"))
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged=judged)
     session.query(f"DROP TABLE {rows}")
     return replace(landed(cleaned, change, waiting, before, site, notes), is_partial=part is not None)
+
+
+def _judge_versions(
+    model: Model, part: Part, found: Succession, checks: tuple[Check, ...], before: TableState, site: Site
+) -> tuple[Verdict, ...]:
+    """Judge versions: those of affected keys by what can be said of each or of a key, all by the rest."""
+    made = before.schema.public
+    alone = tuple(check for check in checks if isinstance(check.rule, ROW_RULES) or _judges_keys(check, part))
+    others = tuple(check for check in checks if check not in alone)
+    verdicts: tuple[Verdict, ...] = ()
+    for some, rows in ((alone, found.made), (others, found.after(site.session, before, made))):
+        if some:
+            verdicts += judge(some, subject(model, rows, made, site), site.session.query).verdicts
+    return verdicts
+
+
+def _refuse_blocked(model: Model, verdicts: tuple[Verdict, ...]) -> None:
+    if any(verdict.outcome is Outcome.BLOCKED for verdict in verdicts):
+        raise CheckBlockedError(model.name, verdicts)
 
 
 def ranges(model: Model, select: str, columns: Schema, site: Site) -> Landed:

@@ -174,15 +174,21 @@ class Difference:
     removed: int
 
 
-def old_rows(session: Session, state: TableState, schema: TableSchema) -> str:
-    """Return a FROM item with the table's live rows as the new schema shows them, and their places."""
+def old_rows(session: Session, state: TableState, schema: TableSchema, part: Part | None = None) -> str:
+    """Return a FROM item with the table's live rows as the new schema shows them, and their places.
+
+    With ``part``, whose columns are those of the table, rows of its keys alone.
+    """
+    from metalayer.lake import Among  # noqa: PLC0415 - the engine is imported for work
+
     before = {column.id: column for column in state.schema.columns}
     fields = []
     for column in schema.columns:
         old = before.get(column.id)
         value = "NULL" if old is None else quote(old.name)
         fields.append(f"CAST({value} AS {column.type}) AS {quote(column.name)}")
-    return f"(SELECT {', '.join(fields)}, __file, __row FROM {session.positions_sql(state.name)})"
+    among = None if part is None else Among(part.keys, tuple(column.name for column in part.columns))
+    return f"(SELECT {', '.join(fields)}, __file, __row FROM {session.positions_sql(state.name, among=among)})"
 
 
 def difference(
@@ -217,8 +223,7 @@ def difference(
         removed = 0 if state is None else state.rows
         return Difference(change, published=files.rows, unchanged=0, removed=removed)
     places = staged_positions_sql(files)
-    old, new = old_rows(session, state, schema), places
-    old = old if part is None else part.of(old)
+    old, new = old_rows(session, state, schema, part), places
     compared = [column for column in columns if column.name not in key]
     if key:
         matched = [column for column in columns if column.name in key]
@@ -251,7 +256,7 @@ def difference(
             f"JOIN {matches} AS m ON r.__file = m.new_file AND r.__row = m.new_row WHERE NOT m.same",
         )
     session.query(f"DROP TABLE {matches}")
-    return _difference(state, schema, added, deleted, unchanged)
+    return place_difference(state, schema, added, deleted, unchanged)
 
 
 def renewal(
@@ -267,10 +272,10 @@ def renewal(
     """Stage the difference between the table's rows of affected keys and the clean rows, a temporary table."""
     matches = quote("match " + str(schema.table))
     if key:
-        _match_by_key(session, state, schema, rows, columns, part, key=key, matches=matches)
+        match_by_key(session, state, schema, rows, columns, part, key=key, matches=matches)
     else:
         number = f"row_number() OVER (PARTITION BY {names(columns)}) AS __copy"
-        old = f"(SELECT *, {number} FROM {part.of(old_rows(session, state, schema))})"
+        old = f"(SELECT *, {number} FROM {old_rows(session, state, schema, part)})"
         new = f"(SELECT *, rowid AS __place, {number} FROM {rows})"
         session.query(
             f"""
@@ -288,10 +293,10 @@ def renewal(
     differing = f" WHERE rowid IN (SELECT place FROM {matches} WHERE NOT same)" if unchanged else ""
     added = session.stage_rows(schema, f"SELECT {names(columns)} FROM {rows}{differing}")
     session.query(f"DROP TABLE {matches}")
-    return _difference(state, schema, added, deleted, unchanged)
+    return place_difference(state, schema, added, deleted, unchanged)
 
 
-def _difference(
+def place_difference(
     state: TableState, schema: TableSchema, added: StagedFiles, deleted: tuple[StagedDeletes, ...], unchanged: int
 ) -> Difference:
     """Return what the staged rows and deletes do to the table as it is."""
@@ -303,7 +308,7 @@ def _difference(
     return Difference(change, published=added.rows, unchanged=unchanged, removed=sum(item.removed for item in deleted))
 
 
-def _match_by_key(
+def match_by_key(
     session: Session,
     state: TableState,
     schema: TableSchema,
@@ -316,19 +321,21 @@ def _match_by_key(
 ) -> None:
     """Match the table's rows of affected keys with new ones.
 
-    Reading costs: a row that differs in a column that is quickly read is known to differ, so all columns are read only
-    where rows agree in those.
+    Reading costs: where no new row can be one that is there, only the keys are read; else a row that differs in a
+    column that is quickly read is known to differ, so all columns are read only where rows agree in those.
     """
     matched = [column for column in columns if column.name in key]
     compared = [column for column in columns if column.name not in key]
     quick = sorted((c for c in compared if str(c.type) in _QUICK), key=lambda c: _QUICK.index(str(c.type)))[:_QUICKLY]
-    on, there = same(matched, "old", "new"), old_rows(session, state, schema)
+    on, there = same(matched, "old", "new"), old_rows(session, state, schema, part)
     place = "old.__file AS old_file, old.__row AS old_row, new.__place AS place"
-    both = "old.__row IS NOT NULL AND new.__place IS NOT NULL"
+    alike = f"old.__row IS NOT NULL AND new.__place IS NOT NULL AND {same(quick, 'old', 'new')}"
+    if quick and _all_differ(session, state, rows, quick[0]):
+        alike, quick = "false", compared
     session.query(
         f"""
-        CREATE OR REPLACE TEMP TABLE {matches} AS SELECT {place}, {both} AND {same(quick, "old", "new")} AS same
-        FROM {part.of(there)} AS old FULL JOIN (SELECT *, rowid AS __place FROM {rows}) AS new ON {on}
+        CREATE OR REPLACE TEMP TABLE {matches} AS SELECT {place}, {alike} AS same
+        FROM {there} AS old FULL JOIN (SELECT *, rowid AS __place FROM {rows}) AS new ON {on}
         """
     )
     if len(quick) == len(compared) or not session.query(f"SELECT count(*) FROM {matches} WHERE same")[0][0]:
@@ -350,6 +357,17 @@ def _match_by_key(
         """
     )
     session.query(f"DROP TABLE {agreeing}")
+
+
+def _all_differ(session: Session, state: TableState, rows: str, column: Column) -> bool:
+    """Tell whether no row can equal one of the table, because a column's values lie beyond all that the table holds.
+
+    So it is where rows carry the time of their last change and come in its order.
+    """
+    name = quote(column.name)
+    ever = f"SELECT min({name}) AS least, max({name}) AS most FROM {session.rows_ever_sql(state.name)}"
+    beyond = f"coalesce(new.{name} < ever.least OR new.{name} > ever.most, false)"
+    return bool(session.query(f"SELECT coalesce(bool_and({beyond}), true) FROM {rows} AS new, ({ever}) AS ever")[0][0])
 
 
 _QUICK = ("timestamptz", "timestamp", "date", "boolean", "bigint", "integer")

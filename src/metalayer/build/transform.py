@@ -74,13 +74,10 @@ def _transformed(model: Model, site: Site, part: Part | Whole) -> Built:
     if isinstance(part, Part) and not part.fits(columns, made):
         forget(part, site.session)
         return _transformed(model, site, Whole("its columns changed"))
-    landed = land(
-        model,
-        f"SELECT {_cast(found, columns)} FROM ({select})",
-        columns,
-        site,
-        part if isinstance(part, Part) else None,
-    )
+    cast = f"SELECT {_cast(found, columns)} FROM"
+    if isinstance(part, Part) and part.later is not None:
+        part = replace(part, later=replace(part.later, rows=f"{cast} ({part.later.rows})"))
+    landed = land(model, f"{cast} ({select})", columns, site, part if isinstance(part, Part) else None)
     if isinstance(part, Part):
         forget(part, site.session)
     landed = replace(landed, notes=(*landed.notes, *told(part)))

@@ -14,6 +14,7 @@ from metalayer.lake.schema import NotEvolvableError, plan_schema
 from metalayer.lake.staged import staged_positions_sql
 from metalayer.lake.values import (
     ANY_HEAD,
+    Among,
     CommitKind,
     Committed,
     DataFile,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_HEAD",
+    "Among",
     "Changes",
     "ColumnChange",
     "ColumnChangeKind",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from metalayer.core.names import TableName, literal, quote
 from metalayer.core.schema import DataType, ListOf, MapOf, Scalar, Struct
-from metalayer.lake.values import DataFile, FileList, LakeColumn, LakeSettings, TableSchema
+from metalayer.lake.values import Among, DataFile, FileList, LakeColumn, LakeSettings, TableSchema
 
 # Rows are addressed by one integer, the file's place in the list and the row's place in the file: joining on it was
 # measured to be ten times as quick as joining on names of files.
@@ -118,12 +118,12 @@ def _field_id(column: LakeColumn) -> str:
     return f"{{__duckdb_field_id: {column.id}{parts}}}"
 
 
-def read_sql(listed: FileList, *, positions: bool = False) -> str:
-    """Return a FROM item, in parentheses, with the live rows of a file list.
+def read_sql(listed: FileList, *, positions: bool = False, among: Among | None = None) -> str:
+    """Return a FROM item, in parentheses, with the live rows of a file list; with ``among`` those of some keys alone.
 
     With ``positions`` each row also says where it lies: ``__file``, the data file's id, and ``__row``, its number.
     """
-    selects = [_group_sql(listed.schema, group, positions=positions) for group in _groups(listed.files)]
+    selects = [_group_sql(listed.schema, group, positions=positions, among=among) for group in _groups(listed.files)]
     if not selects:
         empty = [f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in listed.schema.columns]
         places = ["CAST(NULL AS BIGINT) AS __file", "CAST(NULL AS BIGINT) AS __row"] if positions else []
@@ -153,7 +153,7 @@ def _groups(files: Iterable[DataFile]) -> list[list[DataFile]]:
     return list(groups.values())
 
 
-def _group_sql(schema: TableSchema, files: list[DataFile], *, positions: bool) -> str:
+def _group_sql(schema: TableSchema, files: list[DataFile], *, positions: bool, among: Among | None) -> str:
     first = files[0]
     columns = [f"{_projected(first.columns, column)} AS {quote(column.name)}" for column in schema.columns]
     if positions:
@@ -163,6 +163,12 @@ def _group_sql(schema: TableSchema, files: list[DataFile], *, positions: bool) -
             "file.file_row_number AS __row",
         ]
     source = f"{read_parquet([file.path for file in files], first.key)} AS file"
+    if among is not None:
+        # Before anything is looked up for each row: the keys leave few of them.
+        own = {column.name: _projected(first.columns, column) for column in schema.columns}
+        equal = " AND ".join(f"{own[name]} IS NOT DISTINCT FROM among.{quote(name)}" for name in among.columns)
+        rows = f"SELECT file.*, file.file_index, file.file_row_number FROM {source}"
+        source = f"({rows} SEMI JOIN {among.item} AS among ON {equal}) AS file"
     deletes = [file.delete_path for file in files if file.delete_path is not None]
     if not deletes:
         return f"SELECT {', '.join(columns)} FROM {source}"

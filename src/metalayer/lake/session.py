@@ -30,6 +30,7 @@ from metalayer.lake.spool import Spool, make_spool
 from metalayer.lake.statistics import file_statistics
 from metalayer.lake.values import (
     EXTENSION_PAYS,
+    Among,
     DataFile,
     FileList,
     LakeSettings,
@@ -253,12 +254,24 @@ class Session:
             case "auto":
                 return sum(file.rows for file in listed.files if file.deleted) >= EXTENSION_PAYS
 
-    def positions_sql(self, table: TableName) -> str:
+    def positions_sql(self, table: TableName, *, among: Among | None = None) -> str:
         """Return a FROM item with the pinned table's rows and their places: ``__file`` and ``__row``.
 
-        Overlays are not shown: only rows that are committed can be deleted.
+        Overlays are not shown: only rows that are committed can be deleted. With ``among`` only rows of some keys are.
         """
-        return files.read_sql(self.files(table), positions=True)
+        return files.read_sql(self.files(table), positions=True, among=among)
+
+    def rows_ever_sql(self, table: TableName, changes: Changes | None = None) -> str:
+        """Return a FROM item with the rows that the pinned table's files hold, those that were deleted included.
+
+        Of these the least and the greatest value of a column is told by the files themselves, without reading rows.
+        With ``changes`` of the table they are those of the files that it had before.
+        """
+        listed = self.files(table)
+        if changes is not None:
+            listed = replace(self._shared.list_files(table, changes.since), schema=changes.schema)
+        whole = tuple(replace(file, delete_path=None, delete_key=None, deleted=0) for file in listed.files)
+        return files.read_sql(replace(listed, files=whole))
 
     def files(self, table: TableName) -> FileList:
         """Return the pinned table's files."""

@@ -180,6 +180,17 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """Some keys: rows are wanted only where their columns equal those of a row of ``item``, NULL being equal to NULL.
+
+    ``columns`` are names that the table and the item both have.
+    """
+
+    item: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StagedFile:
     """A Parquet file that is written and durable, and that no commit names yet.
 

@@ -22,6 +22,7 @@ from sqlglot import exp
 
 from metalayer.core.names import quote
 from metalayer.core.run import Way
+from metalayer.core.sql.arrivals import Arrivals, arrivals_of
 from metalayer.core.sql.blocks import (
     Block,
     Compound,
@@ -81,6 +82,7 @@ class Maintenance:
         keys: the SELECT of the keys that may differ, each once.
         select: the SELECT of the query's rows for these keys.
         sums: how the rows follow from what came and went alone, where they do.
+        arrivals: the new rows, where they follow from those that came to one table and none went.
         reached: for tables that ``select`` reads only the affected rows of, their columns by the key's columns.
     """
 
@@ -93,6 +95,7 @@ class Maintenance:
     select: str = ""
     reached: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     sums: Sums | None = None
+    arrivals: Arrivals | None = None
 
 
 _MARK = re.compile(r'"→(new|old|plus|minus):([^"]+)"')
@@ -180,6 +183,7 @@ def _planned(text: str, key: tuple[str, ...], inputs: Inputs, changes: Mapping[s
         select,
         _reached(block, [(name, name) for name in key]),
         _sums(block, key, planner),
+        _arrivals(block, planner),
     )
 
 
@@ -188,6 +192,12 @@ def _sums(block: Block, key: tuple[str, ...], planner: _Planner) -> Sums | None:
         return None
     (change,) = planner.changes.values()
     return sums_of(block, key, planner.images, change.inserts, change.deletes)
+
+
+def _arrivals(block: Block, planner: _Planner) -> Arrivals | None:
+    if len(planner.changes) != 1 or any(change.deletes for change in planner.changes.values()):
+        return None
+    return arrivals_of(block, planner.images)
 
 
 def _reader(inputs: Inputs) -> Reader:
