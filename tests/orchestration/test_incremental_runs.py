@@ -191,3 +191,23 @@ def prove(bench: Bench, seed: int) -> int:
             require_rebuilt(bench)
     require_rebuilt(bench)
     return done
+
+
+def test_a_run_says_why_all_was_computed_again(bench: Bench) -> None:
+    text = "SELECT customer, amount FROM bronze.orders ORDER BY amount LIMIT 2"
+    memory = MemorySource(schema(customer="varchar", amount="integer"))
+    memory.parts = {"one": ["'a', 1", "'b', 2"]}
+    bench.source = lambda _: memory  # type: ignore[method-assign,assignment]
+    bronze = Model(
+        TableName.parse("bronze.orders"), Kind.APPEND, Ingest("memory", None), Location("o.yml"),
+        columns=memory.columns, meaning="orders",
+    )  # fmt: skip
+    declare(bench, bronze, sql("gold.least", text, Kind.KEYED, key=("customer",)))
+
+    def notes(result: RunResult) -> tuple[str, ...]:
+        return next(item.notes for item in result.results if item.task.table == TableName.parse("gold.least"))
+
+    assert notes(run(bench)) == ()
+    memory.parts["two"] = ["'c', 0"]
+    assert notes(run(bench)) == ("computed in full: LIMIT keeps rows by their place among all",)
+    assert notes(bench.run(refresh=True, report=False)) == ()

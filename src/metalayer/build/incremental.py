@@ -40,9 +40,13 @@ _MANY = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """All rows are computed again, and why."""
+    """All rows are computed again, and why.
+
+    ``is_expected`` says that it follows from what is declared or asked for: nobody needs to be told after each run.
+    """
 
     reason: str
+    is_expected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,14 @@ class Part:
 class _NotProvableError(Exception):
     """The part cannot be told, for the reason given. Stays within this module."""
 
+    is_expected = False
+
+
+class _ExpectedError(_NotProvableError):
+    """No part is looked for, because of what is declared or asked for."""
+
+    is_expected = True
+
 
 @dataclass(frozen=True, slots=True)
 class _Input:
@@ -147,7 +159,7 @@ def changed_part(model: Model, site: Site) -> Part | Whole:
     try:
         return _part(model, site)
     except _NotProvableError as error:
-        return Whole(str(error))
+        return Whole(str(error), error.is_expected)
     except LakeError as error:
         if error.transient:
             raise
@@ -205,11 +217,11 @@ def _require_known(model: Model, site: Site) -> TableState:
     last = site.past.get(model.name)
     stored = site.state.tables.get(physical(model.name, site.context.environment))
     if site.scratch or site.days is not None:
-        raise _NotProvableError("asked to be computed again")
+        raise _ExpectedError("asked to be computed again")
     if last is None or stored is None:
-        raise _NotProvableError("it was not built yet, or by another definition")
+        raise _ExpectedError("it was not built yet, or by another definition")
     if stored.rows == 0:
-        raise _NotProvableError("the table has no rows")
+        raise _ExpectedError("the table has no rows")
     return stored
 
 
@@ -220,11 +232,11 @@ def _key(model: Model) -> tuple[str, ...]:
         case Kind.FULL:
             return model.key
         case Kind.APPEND:
-            raise _NotProvableError("rows that are there stay, so all are compared")
+            raise _ExpectedError("rows that are there stay, so all are compared")
         case Kind.TIME_RANGE:
-            raise _NotProvableError("its intervals are compared")
+            raise _ExpectedError("its intervals are compared")
         case Kind.VIEW:
-            raise _NotProvableError("a view holds no rows")
+            raise _ExpectedError("a view holds no rows")
 
 
 def _require_checks_of_part(model: Model, key: Sequence[str]) -> None:
@@ -685,9 +697,9 @@ def _of_parents(model: Model, key: Schema, site: Site) -> Iterator[str]:
 
 
 def told(part: Part | Whole) -> tuple[str, ...]:
-    """Return what a run notes of how much it computed."""
+    """Return what a run notes of how much it computed, and why it was all where it need not have been."""
     if isinstance(part, Whole):
-        return ()
+        return () if part.is_expected else (f"computed in full: {part.reason}",)
     note = f"{part.count} affected keys computed again"
     if part.later is not None:
         note += f", {part.count - part.later.left} of them from the rows that came alone"

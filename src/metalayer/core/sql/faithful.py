@@ -7,6 +7,7 @@ of both texts, sees one query. The engine's reading comes as JSON; this compares
 from __future__ import annotations
 
 import json
+import re
 
 from metalayer.core.sql.blocks import text_of
 from metalayer.core.sql.parse import parse_statement
@@ -114,7 +115,7 @@ def _named(node: _Node) -> _Node:
 
 
 def _interval(node: _Node) -> _Node:
-    """``INTERVAL 1 DAY`` holds a number, ``INTERVAL '1' DAY`` a text that is cast to it."""
+    """``INTERVAL 1 DAY`` holds a number, ``INTERVAL '1' DAY`` and ``INTERVAL '1 day'`` a text that is cast to it."""
     value = node.get("value")
     if node.get("type") == "VALUE_CONSTANT" and isinstance(value, dict) and isinstance(value.get("type"), dict):
         kind = value["type"].get("id")
@@ -122,9 +123,53 @@ def _interval(node: _Node) -> _Node:
             return {**node, "value": {**value, "type": "number", "value": str(value.get("value"))}}
         if kind == "VARCHAR" and isinstance(value.get("value"), str) and value["value"].lstrip("-").isdigit():
             return {**node, "value": {**value, "type": "text", "value": value["value"]}}
+    if node.get("type") == "OPERATOR_CAST" and _is_of(node.get("cast_type"), "INTERVAL"):
+        found = _LENGTH.fullmatch(_constant(node.get("child")).strip().lower())
+        if found and found[2].removesuffix("s") in _UNITS:
+            return {"type": "interval", "alias": node.get("alias"), "length": f"{int(found[1])} {_unit(found[2])}"}
     if node.get("class") == "FUNCTION" and str(node.get("function_name")).startswith("to_"):
+        unit, given = str(node.get("function_name"))[3:], _children(node)
+        length = _whole(given[0]) if len(given) == 1 else None
+        if unit.removesuffix("s") in _UNITS and length is not None:
+            return {"type": "interval", "alias": node.get("alias"), "length": f"{length} {_unit(unit)}"}
         return json.loads(json.dumps(node).replace('"type": "text"', '"type": "number"'))  # type: ignore[no-any-return]
     return node
+
+
+_UNITS = frozenset({"year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond"})
+_LENGTH = re.compile(r"(-?\d{1,6}) ?([a-z]+)")
+"""An interval of one unit as text: longer numbers may not fit, several units are left as they are."""
+
+
+_NUMBERS = ("INTEGER", "BIGINT", "DOUBLE")
+
+
+def _unit(word: str) -> str:
+    return word.removesuffix("s")
+
+
+def _is_of(type_: object, *names: str) -> bool:
+    return isinstance(type_, dict) and type_.get("id") in names
+
+
+def _constant(node: object) -> str:
+    """Return the text of a constant; empty for all else."""
+    value = node.get("value") if isinstance(node, dict) and node.get("type") == "VALUE_CONSTANT" else None
+    found = value.get("value") if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _whole(node: object) -> int | None:
+    """Return the whole number that an expression of casts and ``trunc`` comes to; None where it is something else."""
+    while isinstance(node, dict):
+        if node.get("type") == "OPERATOR_CAST" and _is_of(node.get("cast_type"), *_NUMBERS):
+            node = node.get("child")
+        elif node.get("function_name") == "trunc" and len(_children(node)) == 1:
+            (node,) = _children(node)
+        else:
+            text = _constant(node)
+            return int(text) if re.fullmatch(r"-?\d{1,6}", text) else None
+    return None
 
 
 def _joined(node: _Node) -> _Node:
