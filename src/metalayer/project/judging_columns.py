@@ -71,13 +71,19 @@ class _Judge:
         try:
             resolution = draft.parsed.resolve(holdings.schemas(draft.parsed.inputs))
         except SqlSyntaxError as error:
-            place = draft.file.at(draft.query.line + error.line - 1, error.column)
+            place = self._place(draft.query, error.line, error.column)
             self.mistakes.add(error.message, hint=error.hint, location=place)
             return None
         for problem in resolution.problems:
-            place = draft.file.at(draft.query.line + problem.line - 1, problem.column)
+            place = self._place(draft.query, problem.line, problem.column)
             self.mistakes.add(problem.message, hint=problem.hint, location=place)
         return resolution.columns
+
+    def _place(self, query: SqlQuery, line: int, column: int) -> Location:
+        """Return where a place of the query is written; the first line of one that is cleaned is made of a setting."""
+        if line == 1 and getattr(self.draft.shape, "clean", None):
+            return locate(self.draft.node, "clean")
+        return self.draft.file.at(query.line + line - 1, column)
 
     def missing(self, name: str, columns: Schema, location: Location, where: str) -> None:
         """Note the name of a column that is not there."""

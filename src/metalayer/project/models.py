@@ -11,6 +11,7 @@ from metalayer.core.model import Kind, PythonQuery, SqlQuery
 from metalayer.core.names import Layer, TableName
 from metalayer.core.sql import Query, SqlSyntaxError, parse_query
 from metalayer.project.checks import DeclaredCheck, declared_checks, implied_checks
+from metalayer.project.clean import cleaned
 from metalayer.project.draft import Draft, Read, columns_of, key_place, required, table_name
 from metalayer.project.files import DeclaredFile, Mistakes
 from metalayer.project.front_matter import split
@@ -30,6 +31,10 @@ def read_sql_model(file: DeclaredFile, layer: Layer, stem: str, reader: ShapeRea
     parsed = None
     if query.text or len(reader.mistakes) == before:  # front matter without an end takes the query with it
         parsed = parse_sql(query.text, file, query.line, reader)
+    if parsed is not None and shape.clean:
+        query = cleaned(query, shape.clean, node, reader)
+        parsed = parse_sql(query.text, file, query.line, reader, before=locate(node, "clean"))
+        draft = replace(draft, query=query)
     if parsed is None:
         return replace(draft, sound=False)
     reads = []
@@ -42,12 +47,18 @@ def read_sql_model(file: DeclaredFile, layer: Layer, stem: str, reader: ShapeRea
     return replace(draft, parsed=parsed, reads=tuple(reads), sound=len(reader.mistakes) == before)
 
 
-def parse_sql(text: str, file: DeclaredFile, line: int, reader: ShapeReader) -> Query | None:
-    """Return the query that begins on ``line`` of a file; None, and a mistake noted, where it is none."""
+def parse_sql(
+    text: str, file: DeclaredFile, line: int, reader: ShapeReader, *, before: Location | None = None
+) -> Query | None:
+    """Return the query that begins on ``line`` of a file; None, and a mistake noted, where it is none.
+
+    ``before`` is the place of what stands on the text's first line, where that is made of something else.
+    """
     try:
         return parse_query(text, macros=reader.macros)
     except SqlSyntaxError as error:
         place = file.at(line + error.line - 1, error.column)
+        place = before if before is not None and error.line == 1 else place
         reader.mistakes.add(error.message, hint=error.hint, location=place)
         return None
 
@@ -61,6 +72,12 @@ def read_python_model(file: DeclaredFile, layer: Layer, stem: str, root: str, re
     shape = reader.shape(node, ModelShape, what="in @model") or ModelShape()
     query = PythonQuery(f"{root}/{file.path}", function.name if function else "", file.text)
     draft = _model(name, file, node, shape, query, reader)
+    if shape.clean:
+        reader.mistakes.add(
+            "A Python model cleans its rows itself: 'clean' is read where a query stands.",
+            hint="Delete 'clean', or clean in an SQL model that this one reads.",
+            location=locate(node, "clean"),
+        )
     if function is None:
         return replace(draft, sound=False)
     if draft.kind is Kind.VIEW:

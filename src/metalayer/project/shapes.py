@@ -475,6 +475,9 @@ class SourceColumnShape(ColumnShape):
 
 
 Columns = Mapping[str, TypeText | ColumnShape]
+RuleWord = Annotated[str, Form("a rule such as email", str)]
+Rule = RuleWord | Mapping[str, tuple[str | int | float | bool, ...]]
+Cleaning = Mapping[str, Rule | tuple[Rule, ...]]
 SourceColumns = Mapping[str, TypeText | SourceColumnShape]
 """Named for their tables' own columns; a type alone is enough."""
 
@@ -497,6 +500,7 @@ class ModelShape:
         deleted: the true-or-false column that closes a key in scd2.
         lookback: how far back a time_range is computed again for late rows.
         engine: what runs the query.
+        clean: rules for cleaning by column of the query, such as email, [trim, title] or {number: de}.
     """
 
     unknown_keys: ClassVar[Mapping[str, str]] = {
@@ -523,6 +527,7 @@ class ModelShape:
     deleted: str | None = None
     lookback: Duration | None = None
     engine: Literal["duckdb", "spark"] = "duckdb"
+    clean: Cleaning = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
