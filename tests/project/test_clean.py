@@ -53,8 +53,7 @@ RULES = "  mail: email\n  name: [blank, title]\n  amount: {number: [de, bigint]}
         QUERY,
         "SELECT * FROM bronze.sales;",
         "-- first\nWITH s AS (SELECT * FROM bronze.sales) SELECT * FROM s -- last",
-        "SELECT id, mail, amount, name FROM bronze.sales WHERE id < 2 "
-        "UNION ALL SELECT id, mail, amount, name FROM bronze.sales WHERE id > 1",
+        f"{QUERY} WHERE id < 2 UNION ALL {QUERY} WHERE id > 1",
         "FROM bronze.sales",
     ],
 )
