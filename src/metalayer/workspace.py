@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from metalayer.build.context import RunContext, new_id
 from metalayer.catalog.moments import Moment, snapshot_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from metalayer.catalog.impact import Proposal, Reach
     from metalayer.catalog.trace import Step
     from metalayer.core.draft import ModelDraft, SourceDraft
+    from metalayer.core.inbox import Standing
     from metalayer.core.lineage import Graph, Lineage, Point
     from metalayer.core.source import Recall, Source
     from metalayer.core.tags import Tags
@@ -58,11 +59,14 @@ if TYPE_CHECKING:
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.backup import Backup, BackupReport, Examined, Restored, Verification
     from metalayer.observability.doctor import Finding
+    from metalayer.orchestration.intake import Gate, Intake, Outcome, Room
     from metalayer.orchestration.rollback import RolledBack, Scope
     from metalayer.orchestration.shop import Restatement, Shop
     from metalayer.orchestration.trial import TrialResult
     from metalayer.project.environment import Settings
 
+
+Reply = TypeVar("Reply")
 
 RunRow = facts.RunRow
 """One recorded run, as history shows it."""
@@ -550,6 +554,51 @@ class Workspace:
 
         people = self.people
         return findings(self.access(), people.all(), tuple(group.name for group in people.groups()))
+
+    # Inboxes
+
+    def inboxes(self) -> tuple[str, ...]:
+        """Return the tables that have an inbox."""
+        return tuple(
+            str(name)
+            for name, model in self.project.models.items()
+            if isinstance(model.query, Ingest) and model.query.type == "inbox"
+        )
+
+    def intake(
+        self, announce: Callable[[list[tuple[Reply, Outcome]]], None], *, room: Room | None = None
+    ) -> Intake[Reply]:
+        """Return what stores what is sent to this environment's inboxes, with a connection of its own.
+
+        Raises:
+            UsageError: the project has no inbox.
+        """
+        from metalayer.metastore.postgres import DatabaseSettings, Metastore  # noqa: PLC0415 - for inboxes only
+        from metalayer.orchestration.intake import Intake  # noqa: PLC0415 - as above
+
+        if not (tables := self.inboxes()):
+            raise UsageError(
+                "The project has no inbox.", hint="Declare one: a file bronze/events.yml with the line `type: inbox`."
+            )
+        _ = self.lake  # what is sent can be stored before anything was ever run
+        settings = DatabaseSettings(self.settings.database, self.settings.directory)
+        return Intake(lambda: Metastore.open(settings), tables, announce, clock=_now, room=room)
+
+    def gate(self) -> Gate:
+        """Return who knows which tokens may send to inboxes; it asks one at a time."""
+        from metalayer.orchestration.intake import Gate  # noqa: PLC0415 - for inboxes only
+
+        return Gate(lambda secret: self.people.sender(secret))  # noqa: PLW0108 - a connection that was lost is made again
+
+    def inbox_standings(self) -> tuple[Standing, ...]:
+        """Return how every inbox stands: those of the project, and others in which something waits."""
+        from metalayer.core.inbox import Standing  # noqa: PLC0415 - for inboxes only
+        from metalayer.metastore import inbox  # noqa: PLC0415 - as above
+
+        found = inbox.standings(self.metastore.connection, oldest=True)
+        declared = self.inboxes()
+        others = [item for name, item in found.items() if name not in declared and item.waiting_rows]
+        return (*(found.get(name, Standing(name)) for name in declared), *others)
 
     # Planning and running
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,9 +41,14 @@ def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path, shared: Path, s
     shell = Shell(tmp_path, shared)
     if s3 is not None:
         shell.environment |= s3.variables
-    for block in blocks(path):
-        if not block.is_sketch:
-            shell.run(block)
+    try:
+        for block in blocks(path):
+            if not block.is_sketch:
+                shell.run(block)
+    finally:
+        for left in tmp_path.glob("*.pid"):  # a server that the guide started and, failing, did not stop
+            with suppress(OSError):
+                os.kill(int(left.read_text("utf-8")), signal.SIGKILL)
 
 
 def test_the_readme_shows_what_the_demo_prints(tmp_path: Path, shared: Path) -> None:

@@ -20,7 +20,9 @@ The tree::
     │   └── MetastoreUnavailableError   it cannot be reached now (transient)
     ├── HeldError                   a rollback holds the environment until it is released
     ├── BuildError                  a model's rows cannot be made, or a check blocks them
+    ├── DeliveryError               an inbox does not take what was sent; holds why, and whether to send it later
     └── AccessError                 the caller may not see or do this
+        └── ScopeError                  it is known who calls, and that is not allowed
 
 An error says what, where, why and how to mend it: ``hint`` has no default. Whether trying again may help is told by the
 type (``transient``), never guessed from text.
@@ -31,6 +33,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -198,8 +201,33 @@ class ExportUnavailableError(ExportError):
     transient = True
 
 
+class Refusal(StrEnum):
+    """Why an inbox does not take what was sent."""
+
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too large"
+    UNSUPPORTED = "unsupported"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+
+
+class DeliveryError(MetaLayerError):
+    """An inbox does not take what was sent. ``wait`` says after how many seconds sending it again may help."""
+
+    def __init__(self, message: str, *, hint: str, reason: Refusal, wait: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.wait = wait
+
+
 class AccessError(MetaLayerError):
     """The caller may not see or do this."""
+
+
+class ScopeError(AccessError):
+    """It is known who calls, and what is asked is beyond what the caller's token or role allows."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

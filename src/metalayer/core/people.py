@@ -25,6 +25,7 @@ class Scope(StrEnum):
 
     READ = "read"
     RUN = "run"
+    INGEST = "ingest"
     MANAGE = "manage"
 
 
@@ -99,7 +100,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as the metastore remembers it; the secret itself is known to its holder alone."""
+    """A token as the metastore remembers it; the secret itself is known to its holder alone.
+
+    ``sources`` are the inboxes it may send to with the scope `Scope.INGEST`; none named means all.
+    """
 
     token_id: str
     person: str
@@ -109,6 +113,7 @@ class Token:
     expires_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = field(default=None)
+    sources: tuple[str, ...] = ()
 
     def refusal(self, now: datetime) -> str | None:
         """Return why the token is not accepted at a moment, or None where it is."""
@@ -117,6 +122,18 @@ class Token:
         if now >= self.expires_at:
             return "has expired"
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends to inboxes: the name behind a token, and the tables of bronze that it is for (none named: all)."""
+
+    name: str
+    sources: tuple[str, ...] = ()
+
+    def may_send(self, source: str) -> bool:
+        """Tell whether the inbox of a table takes from this sender."""
+        return not self.sources or source in self.sources
 
 
 def checked_name(name: str, what: str) -> str:

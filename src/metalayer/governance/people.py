@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from metalayer.core.errors import AccessError, UsageError, did_you_mean
+from metalayer.core.errors import AccessError, ScopeError, UsageError, did_you_mean
 from metalayer.core.people import (
     EVERYONE,
     Person,
     PersonKind,
     Reader,
     Scope,
+    Sender,
     Token,
     checked_attribute,
     checked_name,
@@ -249,8 +250,16 @@ class People:
         """Return all tokens, or those of one user."""
         return store.tokens(self.connection, None if name is None else self.find(name).name)
 
-    def issue(self, name: str, *, label: str = "", scopes: frozenset[Scope], lifetime: timedelta) -> Issued:
-        """Make a token of a user.
+    def issue(
+        self,
+        name: str,
+        *,
+        label: str = "",
+        scopes: frozenset[Scope],
+        lifetime: timedelta,
+        sources: tuple[str, ...] = (),
+    ) -> Issued:
+        """Make a token of a user; ``sources`` are the inboxes that it may send to, none named means all.
 
         Raises:
             UsageError: the user is not there, or the token would do nothing or live too long.
@@ -260,12 +269,16 @@ class People:
             raise UsageError(
                 f"A token lives at most {LONGEST.days} days.", hint="Write a shorter time: 90d; make a new one in time."
             )
+        if sources and Scope.INGEST not in scopes:
+            raise UsageError(
+                "Inboxes are named, and the token may not send to any.", hint="Give the scope: --scope ingest"
+            )
         if not scopes:
             raise UsageError("A token without a scope can do nothing.", hint=f"Give one of: {', '.join(Scope)}.")
         token_id = base64.b32encode(secrets.token_bytes(8))[:12].decode().lower()
         secret = f"{PREFIX}{token_id}_{secrets.token_urlsafe(32)}"
         now = self.now()
-        token = Token(token_id, person.name, label, scopes, now, now + lifetime)
+        token = Token(token_id, person.name, label, scopes, now, now + lifetime, sources=tuple(sorted(set(sources))))
         store.add_token(self.connection, token, hashlib.sha256(secret.encode()).digest(), by=self.by)
         return Issued(token, secret)
 
@@ -291,6 +304,25 @@ class People:
         Raises:
             AccessError: it is not accepted.
         """
+        person, token = self._holder(secret)
+        return person.reader(purpose=purpose, scopes=token.scopes)
+
+    def sender(self, secret: str) -> Sender:
+        """Return who holds a token, as who sends to inboxes; no role is needed for it, the token alone allows it.
+
+        Raises:
+            AccessError: it is not accepted, or allows no sending.
+        """
+        person, token = self._holder(secret)
+        if Scope.INGEST not in token.scopes:
+            self._note("ingest.refused", person.name, {"token": token.token_id, "why": "has not the scope ingest"})
+            raise ScopeError(
+                "The token does not allow sending to inboxes.",
+                hint=f"Make one that does: metalayer access tokens create {person.name} --scope ingest",
+            )
+        return Sender(person.name, token.sources)
+
+    def _holder(self, secret: str) -> tuple[Person, Token]:
         found = _FORM.fullmatch(secret)
         kept = store.find_token(self.connection, found[1]) if found else None
         given = hashlib.sha256(secret.encode()).digest()
@@ -304,7 +336,7 @@ class People:
             self._note("login.refused", token.person, {"by": "token", "token": token.token_id, "why": why})
             raise AccessError(f"The token {why}.", hint="Ask who manages the users for a new one.")
         store.used(self.connection, token.token_id, now)
-        return person.reader(purpose=purpose, scopes=token.scopes)
+        return person, token
 
     def _note(self, kind: str, name: str, detail: Mapping[str, object]) -> None:
         """Write into the journal who was let in, or was not."""

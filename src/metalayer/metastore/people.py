@@ -197,14 +197,15 @@ def leave(connection: Connection, group: str, name: str) -> bool:
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 _SELECT_TOKENS = (
-    "SELECT token_id, person_name, label, scopes, created_at, expires_at, last_used_at, revoked_at, hash "
+    "SELECT token_id, person_name, label, scopes, created_at, expires_at, last_used_at, revoked_at, sources, hash "
     "FROM metalayer.token"
 )
 
 
 def _token(row: tuple[Any, ...]) -> Token:
-    token_id, person, label, scopes, *moments = row
-    return Token(token_id, person, label, frozenset(map(Scope, scopes)), *moments)
+    token_id, person, label, scopes, created, expires, used_at, revoked, sources = row
+    allowed = frozenset(map(Scope, scopes))
+    return Token(token_id, person, label, allowed, created, expires, used_at, revoked, tuple(sources))
 
 
 def tokens(connection: Connection, name: str | None = None) -> tuple[Token, ...]:
@@ -225,8 +226,8 @@ def find_token(connection: Connection, token_id: str) -> tuple[Token, bytes] | N
 def add_token(connection: Connection, token: Token, hashed: bytes, *, by: str) -> None:
     """Keep a new token by its hash."""
     connection.execute(
-        "INSERT INTO metalayer.token (token_id, hash, person_name, label, scopes, created_at, created_by, expires_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO metalayer.token (token_id, hash, person_name, label, scopes, created_at, created_by, expires_at, "
+        "sources) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             token.token_id,
             hashed,
@@ -236,6 +237,7 @@ def add_token(connection: Connection, token: Token, hashed: bytes, *, by: str) -
             token.created_at,
             by,
             token.expires_at,
+            list(token.sources),
         ),
     )
 

@@ -255,6 +255,16 @@ class Metastore:
         self.close()
 
 
+def connect(conninfo: str, *, application: str = APPLICATION) -> psycopg.Connection:
+    """Make a connection by what `Metastore.conninfo` told, with the same session settings; the caller closes it.
+
+    Raises:
+        MetastoreUnavailableError: the server does not answer now.
+    """
+    found = {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value is not None}
+    return _connect({**found, "application_name": _fitting(application)})
+
+
 # --- errors ------------------------------------------------------------------------------------------------------
 
 

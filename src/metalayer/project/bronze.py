@@ -17,7 +17,7 @@ from metalayer.project.nodes import MapNode, Node, ScalarNode, locate, plain, re
 from metalayer.project.reading import ShapeReader, known_fields
 from metalayer.project.shapes import BronzeShape, GroupShape
 
-PLANNED_SOURCES = ("http", "inbox", "kafka", "mqtt")
+PLANNED_SOURCES = ("http", "kafka", "mqtt")
 """Types of sources that a declaration may name although nothing reads them yet."""
 
 

@@ -240,6 +240,21 @@ class FileSource:
                 ) from error
             yield self._reading_of(taken, self.columns)
 
+    def spooled(self, found: Found, engine: Engine) -> Batch:
+        """Return the batch that reads one file of fetched records, every one of which is looked at first.
+
+        Under ``evolve`` and ``rescue`` it is taken whatever fields it has: it cannot be sent back.
+
+        Raises:
+            SourceError: the declaration allows no difference, and there is one.
+        """
+        shape = look(found, self.format, self._given, self.columns, engine, whole=True)
+        matched = match(self.columns, shape.labels)
+        if shape.labels and self.columns and self.drift == "fail":
+            self._refuse_misfit(shape.labels, matched, self.columns)
+        work = _Work(found, "new", None)
+        return self._assemble([_Taken(work, {}, ShapedFile(found, shape, matched), _NONE)], self.columns, engine)
+
     def split(self, batch: Batch) -> Iterator[Batch]:
         """Yield the batch's alternatives: its parts one by one, or one part in a more careful reading.
 

@@ -46,6 +46,7 @@ def token_answer(token: Token) -> Answer:
         "user": token.person,
         "label": token.label,
         "scopes": sorted(token.scopes),
+        "inboxes": list(token.sources),
         "created_at": token.created_at,
         "expires_at": token.expires_at,
         "last_used_at": token.last_used_at,

@@ -28,6 +28,7 @@ VERBS = {
     "catalog": "catalog",
     "quarantine": "quarantine",
     "source": "source",
+    "inbox": "inbox",
     "access": "access",
     "export": "export",
     "audit": "audit",

@@ -261,6 +261,7 @@ _TOKEN = {
     "user": _text(),
     "label": _text(),
     "scopes": _list(_one_of(Scope)),
+    "inboxes": _list(_TABLE, "with the scope ingest: the only tables it may send to; none means all"),
     "created_at": _moment(),
     "expires_at": _moment(),
     "last_used_at": _maybe(_moment()),
@@ -614,6 +615,23 @@ SHAPES: Mapping[str, Shape] = {
     "access tokens list": _list(_object("", **_TOKEN)),
     "access tokens create": _object("", **_TOKEN, secret=_text("the token itself, told this once")),
     "access tokens revoke": _object("", revoked=_text("its id"), user=_text()),
+    "inbox serve": _object(
+        "printed once, when it listens", url=_text("where it listens"), inboxes=_list(_text("the NAME of an address"))
+    ),
+    "inbox status": _list(
+        _object(
+            "",
+            inbox=_TABLE,
+            waiting_requests=_count("requests that are stored and not loaded"),
+            waiting_records=_count("their records"),
+            waiting_bytes=_count("the size of their bodies"),
+            oldest=_maybe(_moment("since when the first of them waits")),
+            received_records=_count("records that were ever stored"),
+            repeated_records=_count("records that were sent again and not stored again"),
+            refused_requests=_count("requests that were refused, as far as it was known for whom they were"),
+            received_at=_maybe(_moment("when something was stored last")),
+        )
+    ),
     "access check": _object(
         "exit code 0 where nothing is to be mended, else 1",
         ok=_truth(),

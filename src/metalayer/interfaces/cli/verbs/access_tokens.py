@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.people import Scope
 from metalayer.interfaces.cli.access_answers import token_answer
 from metalayer.interfaces.cli.options import Call, Noun, verb
@@ -52,6 +53,7 @@ def list_tokens(call: Call, user: str | None) -> None:
     examples=(
         "metalayer access tokens create nightly --scope read --scope run",
         "metalayer access tokens create ana --expires 30d --label laptop",
+        "metalayer access tokens create till --scope ingest --inbox sales",
     ),
 )
 @click.argument("user", metavar="USER")
@@ -64,17 +66,29 @@ def list_tokens(call: Call, user: str | None) -> None:
     show_default=True,
     help="What it allows at most; may be given several times.",
 )
+@click.option(
+    "--inbox",
+    "inboxes",
+    multiple=True,
+    metavar="NAME",
+    help="With the scope ingest: the only inbox it may send to; may be given several times.",
+)
 @click.option("--expires", default="90d", show_default=True, metavar="DURATION", help="How long it lives.")
 @click.option("--label", default="", metavar="TEXT", help="What it is for.")
-def create(call: Call, user: str, scopes: tuple[str, ...], expires: str, label: str) -> None:
+def create(call: Call, user: str, scopes: tuple[str, ...], inboxes: tuple[str, ...], expires: str, label: str) -> None:
     """Make a token of a user.
 
-    Its secret is printed once and not kept. It allows what its scopes and the user's roles both allow.
+    Its secret is printed once and not kept. It allows what its scopes and the user's roles both allow; to send to
+    inboxes (the scope ingest) no role is needed.
     """
     with call.open() as workspace:
         call.confirm(f"make a token of '{user}'")
         issued = workspace.people.issue(
-            user, label=label, scopes=frozenset(map(Scope, scopes)), lifetime=parse_duration(expires)
+            user,
+            label=label,
+            scopes=frozenset(map(Scope, scopes)),
+            lifetime=parse_duration(expires),
+            sources=tuple(_inbox(name, workspace.inboxes()) for name in inboxes),
         )
     if call.json:
         print_json({**token_answer(issued.token), "secret": issued.secret})
@@ -82,6 +96,21 @@ def create(call: Call, user: str, scopes: tuple[str, ...], expires: str, label: 
     say(issued.secret)
     note(f"this is shown once; it lives until {issued.token.expires_at:%Y-%m-%d}")
     note(f"  to end it: metalayer access tokens revoke {issued.token.token_id}")
+
+
+def _inbox(name: str, known: tuple[str, ...]) -> str:
+    """Return the table whose inbox is meant.
+
+    Raises:
+        UsageError: there is no such inbox.
+    """
+    table = name if name.startswith("bronze.") else f"bronze.{name}"
+    if table not in known:
+        raise UsageError(
+            f"There is no inbox '{name}'.",
+            hint=f"{did_you_mean(table, known)}The inboxes are: {', '.join(known) or 'none'}.",
+        )
+    return table
 
 
 @verb("revoke", examples=("metalayer access tokens revoke abcdefghijkl",))

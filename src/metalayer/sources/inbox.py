@@ -1,0 +1,193 @@
+"""Inboxes as a source: what was sent to this environment waits in its PostgreSQL and is read from there in order.
+
+A position is the id of the last request whose records are loaded; ids are given in the order of commits, so nothing
+appears behind it later. Bodies go to a spool file as they are, and the engine parses them. What is in bronze is deleted
+after the commit, and looked for again at every start, in case that was lost. Nothing here listens (`interfaces.api`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from metalayer.core.errors import MetastoreUnavailableError, ShortageError, SourceUnavailableError, UsageError
+from metalayer.core.names import literal
+from metalayer.core.schema import Column, DriftPolicy
+from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, SourceType, Surroundings
+from metalayer.sources.dialect import JsonDialect
+from metalayer.sources.files import FileSource
+from metalayer.sources.formats import Format, JsonOptions
+from metalayer.sources.listing import Found
+
+if TYPE_CHECKING:
+    from metalayer.metastore.facts import Connection
+
+PART = "inbox"
+BATCH_BYTES = 64 * 1024 * 1024
+KEYS_KEPT = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxOptions:
+    """What a declaration says of an inbox.
+
+    Attributes:
+        dialect: how values inside the JSON are written.
+    """
+
+    dialect: JsonDialect = field(default_factory=JsonDialect)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxSource:
+    """The inbox of one table.
+
+    Attributes:
+        options: what the declaration says.
+        columns: the table's columns: declared, then those that joined it.
+        table: the table, by which its requests are told from others'.
+        database: how the environment's PostgreSQL is reached.
+        drift: what happens to fields that are not known.
+    """
+
+    options: InboxOptions
+    columns: tuple[Column, ...]
+    table: str
+    database: str = field(repr=False)
+    drift: DriftPolicy = "evolve"
+
+    def check(self, cursor: Cursor) -> Pending:
+        """Look whether something waits; what is in bronze already and was not deleted, is now."""
+        from metalayer.metastore import inbox  # noqa: PLC0415 - a project without an inbox does not pay for it
+
+        loaded = _loaded(cursor)
+        with self._connected() as connection:
+            if loaded and inbox.has_older(connection, self.table, loaded):
+                inbox.take_out(connection, self.table, loaded)
+            waits = inbox.head(connection, self.table, loaded) is not None
+        if not waits:
+            return Pending(unchanged=1)
+        return Pending(changed=(PART,)) if PART in cursor else Pending(new=(PART,))
+
+    def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
+        """Yield what waited when it was asked, in batches of up to 64 MB."""
+        from metalayer.metastore import inbox  # noqa: PLC0415 - as above
+
+        loaded, passed = _loaded(cursor), _records(cursor)
+        with self._connected() as connection:
+            last = inbox.head(connection, self.table, loaded)
+        columns = self.columns
+        while last is not None and loaded < last:
+            place = Path(engine.spool(), f"{loaded}.jsonl")
+            with self._connected() as connection:
+                spooled = _spool(connection, self.table, loaded, last, place)
+            if spooled is None:
+                return
+            file = Found(PART, str(place), spooled.size, 0)
+            reader = FileSource(Format.JSONL, JsonOptions((), self.options.dialect), columns, "/", self.drift)
+            batch = _placed(reader.spooled(file, engine), spooled, passed)
+            columns, loaded, passed = batch.columns, spooled.last, passed + spooled.records
+            yield batch
+            place.unlink(missing_ok=True)
+
+    def confirm(self, part: Part) -> bool:  # noqa: ARG002 - a `Source`
+        """Tell that the part is what it was: what was stored never changes."""
+        return True
+
+    def split(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the batch in a more careful reading, where there is one."""
+        yield from batch.alternatives
+
+    def acknowledge(self, cursor: Cursor) -> None:
+        """Delete what is committed to bronze."""
+        from metalayer.metastore import inbox  # noqa: PLC0415 - as above
+
+        if loaded := _loaded(cursor):
+            with self._connected() as connection:
+                inbox.take_out(connection, self.table, loaded)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        from metalayer.metastore import postgres  # noqa: PLC0415 - as above
+
+        if not self.database:
+            raise UsageError(
+                "An inbox lies in the environment's PostgreSQL, and here is none.",
+                hint="Open it in an environment: metalayer plan, metalayer run.",
+            )
+        try:
+            with postgres.connect(self.database, application="metalayer inbox") as connection:
+                yield connection
+        except MetastoreUnavailableError as error:
+            raise SourceUnavailableError(error.message, hint=error.hint) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Spooled:
+    """A file of records: its size in bytes, the id of the last request in it, and how many records were stored."""
+
+    size: int
+    last: int
+    records: int
+
+
+def _loaded(cursor: Cursor) -> int:
+    return int(str(cursor[PART]["id"])) if PART in cursor else 0
+
+
+def _records(cursor: Cursor) -> int:
+    return int(str(cursor[PART].get("records", 0))) if PART in cursor else 0
+
+
+def _spool(connection: Connection, table: str, after: int, up_to: int, place: Path) -> _Spooled | None:
+    """Write what waits between two ids into a file, up to a batch's size; return None where nothing does."""
+    from metalayer.metastore import inbox  # noqa: PLC0415 - as above
+
+    size, last, records = 0, after, 0
+    try:
+        with place.open("wb") as file:
+            for chunk in inbox.chunks(connection, table, after, up_to):
+                file.write(chunk.text)
+                file.write(b"\n")
+                size, last, records = size + len(chunk.text) + 1, chunk.last, records + chunk.records
+                if size >= BATCH_BYTES:
+                    break
+    except OSError as error:
+        _refuse(error)
+    return _Spooled(size, last, records) if records else None
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ShortageError(
+        f"What waits in an inbox cannot be spooled: {error.strerror}.", hint="Free some space where the lake lies."
+    ) from error
+
+
+def _placed(batch: Batch, spooled: _Spooled, passed: int) -> Batch:
+    """Return a batch whose records are numbered behind those that were loaded before, in all its readings."""
+    position = {"id": spooled.last, "records": passed + spooled.records}
+    parts = tuple(
+        replace(
+            part,
+            position=position,
+            rows=f"SELECT * REPLACE (_position + {passed} AS _position) FROM ({part.rows})",
+            numbered_after=passed,
+        )
+        for part in batch.parts
+    )
+    rejects = batch.rejects and f"SELECT * REPLACE (line + {passed} AS line) FROM ({batch.rejects})"
+    # What was answered for is what must arrive: the account is held against the door's count, not the reader's.
+    read = f"SELECT {literal(PART)}, {spooled.records}"
+    others = tuple(_placed(other, spooled, passed) for other in batch.alternatives)
+    return replace(batch, parts=parts, rejects=rejects or None, read=read, alternatives=others)
+
+
+def _open(options: InboxOptions, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy) -> InboxSource:
+    return InboxSource(options, columns, around.table, around.database, drift)
+
+
+INBOX = SourceType("inbox", InboxOptions, _open)
