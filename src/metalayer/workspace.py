@@ -267,6 +267,7 @@ class Workspace:
             str(model.name),
             self.metastore.conninfo,
             self.settings.objects,
+            model.key,
         )
         return open_source(filled, around, () if table is None else table.schema.public)
 

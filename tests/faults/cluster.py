@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -21,23 +21,26 @@ PORT = 5432
 
 @dataclass
 class Server:
-    """One PostgreSQL on a socket of its own."""
+    """One PostgreSQL on a socket of its own; ``settings`` come after those that are given to each."""
 
     place: Path
     process: subprocess.Popen[bytes] | None = None
+    settings: tuple[str, ...] = ()
+    programs: Path = field(default_factory=lambda: _BIN)
 
     @property
     def url(self) -> str:
         return f"postgresql:///postgres?host={self.place}&port={PORT}&user=postgres"
 
     def run(self, program: str, *arguments: str) -> None:
-        subprocess.run([*_prefix(self.place), _BIN / program, *arguments], check=True, capture_output=True)
+        subprocess.run([*_prefix(self.place), self.programs / program, *arguments], check=True, capture_output=True)
 
     def start(self) -> None:
         """Start and wait until it takes connections."""
         options = [f"unix_socket_directories={self.place}", "listen_addresses=", f"port={PORT}", "fsync=off"]
         options += ["wal_level=replica", "shared_buffers=16MB", "hot_standby=on", "wal_receiver_status_interval=1"]
-        command = [*_prefix(self.place), str(_BIN / "postgres"), "-D", str(self.place / "data")]
+        options += self.settings
+        command = [*_prefix(self.place), str(self.programs / "postgres"), "-D", str(self.place / "data")]
         for option in options:
             command += ["-c", option]
         with (self.place / "log").open("ab") as log:

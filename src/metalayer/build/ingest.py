@@ -21,7 +21,7 @@ from metalayer.core.model import Model
 from metalayer.core.names import TableName, literal, physical, quote
 from metalayer.core.run import IngestAccount
 from metalayer.core.schema import PROVENANCE, Schema
-from metalayer.core.source import Batch, Part, Position, Source
+from metalayer.core.source import Batch, Part, Position, SetAside, Source
 from metalayer.governance.relations import REJECTS_SCHEMA, Relations
 from metalayer.metastore import facts
 
@@ -64,7 +64,8 @@ def ingest(model: Model, source: Source, dock: Dock) -> Iterable[Loaded]:
     with dock.lake.session() as session:
         for batch in source.read(cursor, session):
             yield from _load_or_split(model, source, batch, seen, dock)
-            source.acknowledge({part.name: part.position for part in batch.parts})
+            done: tuple[Part | SetAside, ...] = (*batch.parts, *batch.touched)
+            source.acknowledge({item.name: item.position for item in done})
 
 
 def _load_or_split(
@@ -86,7 +87,7 @@ def _load_or_split(
         yield from _load_or_split(model, source, other, seen, dock)
     if others:
         return
-    if len(batch.parts) != 1 or isinstance(failure, ShortageError) or _is_readable(batch, dock):
+    if batch.ordered or len(batch.parts) != 1 or isinstance(failure, ShortageError) or _is_readable(batch, dock):
         raise failure  # the part is well: a full disk must not make files look broken
     aside = batch.parts[0].aside(f"it cannot be read: {failure.detail or failure.message}")
     rest = replace(batch, parts=(), prepare=(), rejects=None, read=None, shifts=None, cleanup=())
@@ -248,6 +249,8 @@ def _stage(model: Model, batch: Batch, schema: TableSchema, site: Site, dock: Do
     try:
         for other in batch.attach:
             session.attach(other)
+        if batch.before:
+            _show_before(batch, schema, site.state, session)
         for statement in batch.prepare:
             session.query(statement)
         try:
@@ -264,6 +267,20 @@ def _stage(model: Model, batch: Batch, schema: TableSchema, site: Site, dock: Do
             raise
         raise _UnreadableError(error) from error
     return _Staged(files, rejects, read)
+
+
+def _show_before(batch: Batch, schema: TableSchema, state: LakeState, session: Session) -> None:
+    """Let the batch's queries read the table as it was before it, with the columns that it has after it."""
+    table = state.tables.get(schema.table)
+    if table is None:
+        return
+    have = {column.name for column in table.schema.public}
+    fields = ", ".join(
+        f"CAST({quote(column.name) if column.name in have else 'NULL'} AS {column.type}) AS {quote(column.name)}"
+        for column in schema.public
+    )
+    rows = f"SELECT {fields} FROM {session.relation_sql(table.name)}"
+    session.query(f"CREATE OR REPLACE TEMP VIEW {quote(batch.before)} AS {rows}")
 
 
 def _numbered(session: Session, batch: Batch, files: StagedFiles) -> dict[str, int]:

@@ -59,6 +59,7 @@ class Surroundings:
         database: how the environment's PostgreSQL is reached; it may hold a password and is never shown. Empty where
             there is none.
         objects: how object stores are reached where a declaration does not say.
+        key: the table's declared key.
     """
 
     root: str
@@ -67,6 +68,7 @@ class Surroundings:
     table: str = ""
     database: str = field(default="", repr=False)
     objects: StoreAccess = NO_ACCESS
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,10 @@ class Batch:
         alternatives: other readings of the same parts, for the case that the engine refuses this one: each part alone,
             or one part record by record; empty where there is none, and a part that fails then is set aside.
         drift: what differs from the declaration, as sentences ("new column 'discount' (double)").
+        before: the name by which the queries read the table as it was before this batch, with the batch's columns;
+            empty where they do not. A loader makes a view of that name, where there is a table.
+        ordered: whether the next batch builds on this one, as in a stream: it is never set aside; where it cannot be
+            read, the load fails and nothing is passed over.
     """
 
     columns: tuple[Column, ...]
@@ -136,6 +142,8 @@ class Batch:
     already_rows: int = 0
     alternatives: tuple[Batch, ...] = ()
     drift: tuple[str, ...] = ()
+    before: str = ""
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

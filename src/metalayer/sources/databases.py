@@ -17,7 +17,18 @@ from urllib.parse import unquote, urlsplit
 from metalayer.core.errors import SourceError
 from metalayer.core.names import literal, quote
 from metalayer.core.schema import VARCHAR, Column, DataType, DriftPolicy
-from metalayer.core.source import Attachment, Batch, Cursor, Engine, Part, Pending, Position, SourceType, Surroundings
+from metalayer.core.source import (
+    Attachment,
+    Batch,
+    Cursor,
+    Engine,
+    Part,
+    Pending,
+    Position,
+    Source,
+    SourceType,
+    Surroundings,
+)
 
 if TYPE_CHECKING:
     from metalayer.sources.looks import Place, Standing
@@ -253,12 +264,15 @@ def _quoted(value: str) -> str:
 
 
 def _type(kind: str) -> SourceType:
-    def opened(
-        options: object, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy
-    ) -> DatabaseSource:
+    def opened(options: object, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy) -> Source:
         from metalayer.sources import looks  # noqa: PLC0415 - as above
 
         assert isinstance(options, DatabaseOptions)  # noqa: S101 - the type's own options
+        if options.load == "cdc" and kind == "postgres":
+            from metalayer.sources import postgres_changes  # noqa: PLC0415 - as above
+
+            place = looks.place_of(kind, options.connection, around.root)
+            return postgres_changes.captured(place, options.from_, columns, around, drift)
         if options.load == "cdc":
             raise SourceError(
                 f"Change capture from {kind} is not built yet.",
