@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from faults.cluster import Server
+from faults.warm import Warm
 from metalayer.core.errors import SourceError
 from metalayer.core.schema import schema
 from metalayer.core.source import Engine, Source
 from metalayer.sources.conformance import CHECKS, Probe
+from metalayer.sources.conformance_kills import Course, check_survives_kills
 from metalayer.sources.postgres_slot import connected
 from sources.capturing import Bronze, logical_server, programs_of
+from sources.killing import in_children_of
 from sources.loading import DuckEngine
 
 
 @pytest.fixture(scope="module", params=["embedded", "debian"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def source_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with logical_server(programs_of(request.param)) as started:
         yield started
 
@@ -33,12 +38,12 @@ def shared_engine() -> Iterator[DuckEngine]:
 
 
 @pytest.fixture
-def url(server: Server) -> Iterator[str]:
+def url(source_server: Server) -> Iterator[str]:
     """A database of its own; its slots go with it."""
     name = f"d{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server.url, autocommit=True) as connection:
+    with psycopg.connect(source_server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        yield server.url.replace("/postgres?", f"/{name}?")
+        yield source_server.url.replace("/postgres?", f"/{name}?")
         connection.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
         )
@@ -177,9 +182,10 @@ def test_no_change_is_lost_or_doubled_while_others_write(orders: Bronze) -> None
     orders.load()
     assert orders.same(("id", "amount", "note"))
     # Each row was inserted once and never again: a change that came twice would show.
-    assert orders.engine.query(
-        "SELECT id FROM bronze WHERE _op IN ('snapshot', 'insert') GROUP BY id HAVING count(*) > 1"
-    ) == []
+    assert (
+        orders.engine.query("SELECT id FROM bronze WHERE _op IN ('snapshot', 'insert') GROUP BY id HAVING count(*) > 1")
+        == []
+    )
     assert orders.engine.query(
         "SELECT count(*) FROM (SELECT _position, _changed_at, lag(_changed_at) OVER (ORDER BY _position) AS past "
         "FROM bronze) WHERE past > _changed_at"
@@ -223,7 +229,9 @@ def test_a_slot_that_somebody_else_read_is_an_error(orders: Bronze) -> None:
 def test_a_slot_that_is_gone_is_an_error_until_a_new_snapshot_is_asked_for(orders: Bronze) -> None:
     orders.load()
     orders.sql("INSERT INTO orders VALUES (3, 1, 'c')", "DELETE FROM orders WHERE id = 1")
-    orders.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()")
+    orders.sql(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+    )
     with pytest.raises(SourceError, match="is gone"):
         orders.load()
     source = orders.open()
@@ -251,7 +259,9 @@ def test_columns_that_come_go_and_change_their_type(orders: Bronze) -> None:
         "INSERT INTO orders VALUES (6, '12.50', 9)",
     )
     orders.load()
-    found = orders.engine.query("SELECT id, amount::varchar, note, extra, more, _rescued FROM bronze WHERE id > 2 ORDER BY 1")
+    found = orders.engine.query(
+        "SELECT id, amount::varchar, note, extra, more, _rescued FROM bronze WHERE id > 2 ORDER BY 1"
+    )
     assert found == [
         (3, "1.00", "c", 6, None, None),
         (4, "1.00", None, 7, None, None),
@@ -273,3 +283,39 @@ def test_a_declaration_may_keep_new_columns_aside_or_refuse_them(orders: Bronze,
         return
     orders.load()
     assert orders.rows("id", "_rescued")[-1] == (3, '{"extra":"{\\"a\\": 1}"}')
+
+
+def test_runs_that_are_killed_lose_and_double_nothing(
+    url: str, tmp_path: Path, new_database: Callable[[], str]
+) -> None:
+    """Every change is there once, at whatever moment a run dies: counted, and held against the table itself."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE probe (id bigint PRIMARY KEY, note text)")
+        connection.execute("INSERT INTO probe VALUES (-1, 'first')")
+        seen = [("snapshot", -1)]
+
+        def grow(number: int) -> None:
+            connection.execute("INSERT INTO probe VALUES (%s, 'new')", (number,))
+            connection.execute("UPDATE probe SET note = 'changed' WHERE id = %s", (number,))
+            connection.execute("DELETE FROM probe WHERE id = %s", (number - 2,))
+            came = [("insert", number), ("update", number), *([("delete", number - 2)] if number else [])]
+            seen.extend(came if number else [("snapshot", number)])
+
+        def expected() -> Iterable[Mapping[str, object]]:
+            return [{"_op": op, "id": id_} for op, id_ in seen]
+
+        course = Course(
+            {
+                "metalayer.yml": "name: probe\nversion: 1\nenvironments: {dev: {threads: 1}}\n",
+                "bronze/probe.yml": "type: postgres\nload: cdc\nconnection: ${PROBE_URL}\nkey: id\n",
+            },
+            "SELECT _op, id FROM bronze.probe",
+            grow,
+            expected,
+        )
+        with Warm() as warm:
+            run = in_children_of(warm, {"METALAYER__DATABASE": new_database(), "PROBE_URL": url})
+            assert check_survives_kills(tmp_path, course, run=run, times=(1,)) >= 4
+            found = run(tmp_path, ["query", "SELECT id, note FROM bronze.probe__current ORDER BY id", "-o", "json"], {})
+        there = connection.execute("SELECT id, note FROM probe ORDER BY id").fetchall()
+        assert [(row["id"], row["note"]) for row in json.loads(found.out)] == there
