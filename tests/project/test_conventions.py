@@ -137,6 +137,27 @@ def test_a_password_in_a_committed_file_is_warned_of(project: Loader) -> None:
     url = "postgresql://shop:hunter2@db/shop"
     loaded = project({"metalayer.yml": f"name: shop\nversion: 1\nenvironments: {{prod: {{database: '{url}'}}}}\n"})
     assert [problem.location.line for problem in loaded.warnings] == [3]
+    assert "hunter2" not in str(loaded.warnings[0])
+
+
+def test_secrets_in_declarations_of_sources_are_warned_of(project: Loader) -> None:
+    text = """type: http
+base: https://api.example.org
+headers: {Authorization: literal, X-Trace: plain, Cookie: "${COOKIE}"}
+params: {api_key: literal, page_token: "${T}"}
+auth: {key: literal, header: X-Key}
+tables:
+  a: {url: a, key: token, columns: {token: varchar, id: bigint}}
+  b: {url: "a/{a.token}/b"}
+"""
+    loaded = project({"bronze/s.yml": text, "bronze/m.yml": "type: mysql\nconnection: mysql://a:b@c/d\nfrom: x\n"})
+    assert [(item.location.path, item.location.line) for item in loaded.warnings] == [
+        ("bronze/m.yml", 2),
+        ("bronze/s.yml", 3),
+        ("bronze/s.yml", 4),
+        ("bronze/s.yml", 5),
+    ]
+    assert not any("literal" in str(item) for item in loaded.warnings)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ class Pending:
     """What a look at the source found, without reading rows: decides whether there is anything to do.
 
     ``new``, ``changed`` and ``missing`` name parts; ``unchanged`` counts the rest. ``trouble`` is why it could not be
-    looked at.
+    looked at. ``unsure``: whether what is named as changed has changed is only known when it is read.
     """
 
     new: tuple[str, ...] = ()
@@ -159,6 +159,7 @@ class Pending:
     missing: tuple[str, ...] = ()
     unchanged: int = 0
     trouble: str = ""
+    unsure: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -270,6 +271,8 @@ class SourceType:
         file: whether its parts are files, so that each table has a ``__current`` even without a key.
         tables: whether one declaration may hold several tables.
         recall: how its parts are given again after their rows were retracted; None where they cannot be.
+        join: returns the options of all tables of one declaration, by their names there, each with what it needs of the
+            others; raises `UsageError` with the name of a table in quotes where they do not fit.
     """
 
     name: str
@@ -278,3 +281,4 @@ class SourceType:
     file: bool = False
     tables: bool = False
     recall: Recall | None = None
+    join: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None

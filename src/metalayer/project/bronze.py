@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from metalayer.core.errors import Location, did_you_mean
+from metalayer.core.errors import Location, UsageError, did_you_mean
 from metalayer.core.model import Ingest, Kind
 from metalayer.core.names import Layer, TableName
 from metalayer.core.schema import CHANGE_CAPTURE, PROVENANCE, Column
@@ -14,10 +14,11 @@ from metalayer.project.checks import declared_checks, implied_checks
 from metalayer.project.draft import Draft, columns_of, key_place, required, table_name, unreadable
 from metalayer.project.files import DeclaredFile, Mistakes
 from metalayer.project.nodes import MapNode, Node, ScalarNode, locate, plain, read_yaml
+from metalayer.project.passwords import warn_of_passwords
 from metalayer.project.reading import ShapeReader, known_fields
 from metalayer.project.shapes import BronzeShape, GroupShape
 
-PLANNED_SOURCES = ("http", "kafka", "mqtt")
+PLANNED_SOURCES = ("kafka", "mqtt")
 """Types of sources that a declaration may name although nothing reads them yet."""
 
 
@@ -30,6 +31,7 @@ def read_source(
     kind = _source_type(node, sources, reader.mistakes) if node is not None else None
     if node is None or kind is None:
         return (unreadable(table_name(Layer.BRONZE, stem, file, reader.mistakes), file),)
+    warn_of_passwords(node, reader.mistakes)
     source = sources.get(kind)
     if "tables" in node and (source is None or source.tables):
         return _group(file, stem, node, kind, source, reader)
@@ -113,7 +115,28 @@ def _group(
         given = _Given(kind, source, stem, shared, options)
         draft = _bronze(name, file, key.location, value, given, reader)
         drafts.append(replace(draft, sound=len(reader.mistakes) == before))
-    return tuple(drafts)
+    return _joined(tuple(drafts), [key for key, _ in tables.items], source, reader.mistakes)
+
+
+def _joined(
+    drafts: tuple[Draft, ...], keys: Sequence[ScalarNode], source: SourceType | None, mistakes: Mistakes
+) -> tuple[Draft, ...]:
+    """Return the tables of a declaration, each with what its source needs of the others."""
+    if source is None or source.join is None or not all(draft.sound for draft in drafts):
+        return drafts
+    queries = {key.text: draft.query for key, draft in zip(keys, drafts, strict=True)}
+    try:
+        options = source.join({name: query.options for name, query in queries.items() if isinstance(query, Ingest)})
+    except UsageError as error:
+        place = next((key for key in keys if f"'{key.text}'" in error.message), keys[0])
+        mistakes.add(error.message, hint=error.hint, location=place.location)
+        return tuple(replace(draft, sound=False) for draft in drafts)
+    return tuple(
+        replace(draft, query=replace(draft.query, options=options[key.text]))
+        if isinstance(draft.query, Ingest)
+        else draft
+        for key, draft in zip(keys, drafts, strict=True)
+    )
 
 
 def _bronze(

@@ -24,7 +24,8 @@ from metalayer.project.judging import judge
 from metalayer.project.layout import DIRECTORIES, DOCUMENT_DIRECTORIES, SETTINGS_FILE, files_below
 from metalayer.project.macros import read_macros
 from metalayer.project.models import read_python_model, read_sql_model
-from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode, read_yaml
+from metalayer.project.nodes import MapNode, read_yaml
+from metalayer.project.passwords import warn_of_passwords
 from metalayer.project.policies import read_policies
 from metalayer.project.reading import ShapeReader
 from metalayer.project.shapes import EnvironmentShape, ProjectShape
@@ -91,7 +92,7 @@ def _settings(root: Path, reader: ShapeReader) -> ProjectShape | None:
     node = read_yaml(file, reader.mistakes) if file is not None else None
     if node is None:
         return None
-    _warn_of_passwords(node, reader.mistakes)
+    warn_of_passwords(node, reader.mistakes)
     _warn_of_strangers(root, reader.mistakes)
     environments = node.value("environments")
     for name, _ in environments.items if isinstance(environments, MapNode) else ():
@@ -116,24 +117,6 @@ def _warn_of_strangers(root: Path, mistakes: Mistakes) -> None:
                 hint=f"Did you mean '{near[0]}'? Rename the directory, if it holds declarations.",
                 location=Location(path.name),
             )
-
-
-def _warn_of_passwords(node: Node, mistakes: Mistakes) -> None:
-    """Warn of a URL with a password in it: the file is committed."""
-    match node:
-        case ScalarNode():
-            if re.search(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@", node.text):
-                mistakes.warn(
-                    "A password stands in a file that is committed.",
-                    hint="Write ${NAME} in its place, and NAME=… into .env or the environment.",
-                    location=node.location,
-                )
-        case ListNode():
-            for item in node.items:
-                _warn_of_passwords(item, mistakes)
-        case MapNode():
-            for _, value in node.items:
-                _warn_of_passwords(value, mistakes)
 
 
 def _environments(settings: ProjectShape) -> Mapping[str, EnvironmentDeclaration]:

@@ -255,6 +255,26 @@ class FileSource:
         work = _Work(found, "new", None)
         return self._assemble([_Taken(work, {}, ShapedFile(found, shape, matched), _NONE)], self.columns, engine)
 
+    @contextmanager
+    def fetched(self, name: str, path: str, engine: Engine) -> Iterator[Batch]:
+        """Yield a batch of one file that another source fetched, as the part of a name; its position is empty.
+
+        Raises:
+            SourceError: the file is not of the declared shape.
+        """
+        found = Found(name, path, Path(path).stat().st_size, 0)
+        with Copies(self.root) as copies:
+            if isinstance(self.options, JsonOptions):
+                # Each record is looked at: what a server gave cannot be read again when a field is missed.
+                shape = look(found, self.format, self._given, self.columns, engine, whole=True)
+                file = ShapedFile(found, shape, match(self.columns, shape.labels))
+                if shape.labels and self.columns:
+                    self._refuse_misfit(shape.labels, file.match, self.columns)
+            else:
+                file = self._shape(found, self.columns, engine, copies)
+            signs = self._content(found, Hashing.of([])).signs
+            yield self._assemble([_Taken(_Work(found, "new", None), {}, file, signs)], self.columns, engine)
+
     def split(self, batch: Batch) -> Iterator[Batch]:
         """Yield the batch's alternatives: its parts one by one, or one part in a more careful reading.
 
