@@ -22,6 +22,7 @@ from metalayer.core.interval import Days, Estimate
 from metalayer.core.model import Ingest, Model, SqlQuery
 from metalayer.core.names import Layer, TableName, literal, physical, quote
 from metalayer.core.objects import NO_ACCESS, is_remote
+from metalayer.core.plans import PLAN, lines, of_plan
 from metalayer.core.project import Project
 from metalayer.core.run import Explained, Plan, RunResult, State
 from metalayer.core.schema import Schema
@@ -310,7 +311,7 @@ class Workspace:
         limits: WorkerLimits | None = None,
         cancel: Cancel | None = None,
     ) -> Result:
-        """Answer one SELECT over the project's tables, through the reader's policies.
+        """Answer one SELECT over the project's tables, or EXPLAIN and one, through the reader's policies.
 
         The owner's queries run in this process. Those of people go through the door: what is harmless is let pass, and
         a process that holds only the files of what the reader may see answers it; reads of tagged tables and refusals
@@ -345,8 +346,12 @@ class Workspace:
             return Result(answer.columns, answer.types, answer.rows, reply.snapshot)
         snapshot = None if at is None else self._snapshot_of(at)
         known = tuple(str(name) for name in self.project.models)
+        asked = of_plan(sql)
         with self._reading(snapshot) as (session, relations, read_at):
-            text = secure(sql, reader, relations, known, macros=self.project.macros)
+            text = secure(sql if asked is None else asked, reader, relations, known, macros=self.project.macros)
+            if asked is not None:
+                [(_, plan)] = session.fetch(PLAN + text, parameters)[1]
+                return Result(("plan",), ("varchar",), tuple((line,) for line in lines(str(plan), rows=True)), read_at)
             if limit is not None:
                 text = f"SELECT * FROM ({text}) LIMIT {int(limit)}"
             types = session.describe(text, parameters)

@@ -245,7 +245,15 @@ STATEMENTS = (
     "DESCRIBE silver.orders",
     "DESCRIBE SELECT * FROM silver.salaries",
     "SUMMARIZE silver.customers",
-    "EXPLAIN SELECT * FROM silver.customers",
+    "EXPLAIN (FORMAT json) SELECT * FROM silver.customers",
+    "EXPLAIN (SELECT * FROM silver.customers)",
+    "EXPLAIN EXPLAIN SELECT * FROM silver.customers",
+    "EXPLAIN DESCRIBE silver.customers",
+    "EXPLAIN SELECT * FROM silver.salaries",
+    "EXPLAIN SELECT * FROM read_parquet('/etc/passwd')",
+    "EXPLAIN; SELECT * FROM silver.customers",
+    "EXPLAIN SELECT 1; SELECT * FROM silver.customers",
+    "EXPLAIN/**/ANALYZE SELECT * FROM silver.customers",
     "EXPLAIN ANALYZE SELECT * FROM silver.customers",
     "PREPARE p AS SELECT * FROM silver.salaries",
     "EXECUTE p",
@@ -328,6 +336,8 @@ WRAPS = (
 """SELECTs that hold something of the above where it is easily overlooked."""
 
 HARMLESS = (
+    "EXPLAIN SELECT * FROM silver.customers",
+    "EXPLAIN SELECT email FROM silver.customers WHERE country = 'FR' AND doc IS NULL",
     "SELECT * FROM silver.customers",
     "SELECT email FROM silver.customers",
     "SELECT max(email), min(email), string_agg(email, '') FROM silver.customers",

@@ -18,6 +18,7 @@ from uuid import UUID
 from metalayer.core.errors import AccessError, LakeError, UsageError
 from metalayer.core.names import TableName
 from metalayer.core.people import Reader
+from metalayer.core.plans import of_plan
 from metalayer.governance.answers import Answers
 from metalayer.governance.guard import Checked, check
 from metalayer.lake.files import pattern, read_sql
@@ -50,7 +51,7 @@ class Question:
     """One query of a person.
 
     Attributes:
-        sql: the text.
+        sql: the text: one SELECT, or ``EXPLAIN`` and one.
         parameters: values of ``?`` in order, or of ``$name`` by name.
         limit: how many rows are wanted at most.
     """
@@ -62,12 +63,17 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, the snapshot it holds for, the tables that were read, and whether it had been kept."""
+    """An answer, the snapshot it holds for, the tables that were read, and whether it had been kept.
+
+    Attributes:
+        is_plan: whether the answer is a plan, for which no row was read.
+    """
 
     answer: Answer
     snapshot: int
     tables: tuple[TableName, ...]
     is_kept: bool = False
+    is_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,30 +182,34 @@ class Door:
             UsageError: it is not one SELECT, or its parameters are not those that were given.
             LakeError: it does not fit the tables, or takes more than it may.
         """
-        checked = check(question.sql)
+        asked = of_plan(question.sql)
+        checked = check(question.sql if asked is None else asked)
         parameters = _checked(question.parameters, checked)
         views = {table: seat.view(table) for table in checked.tables}
         key = (
             checked.sql,
+            asked is None,
             question.limit,
             tuple((table, view.digest) for table, view in views.items()),
             _frozen(parameters),
         )
         if checked.is_stable and (kept := self.answers.get(key)) is not None:
-            return Reply(kept, seat.snapshot, checked.tables, is_kept=True)
+            return Reply(kept, seat.snapshot, checked.tables, is_kept=True, is_plan=asked is not None)
+        is_cut = question.limit is not None and asked is None
         job = Job(
-            checked.sql if question.limit is None else f"SELECT * FROM ({checked.sql}) LIMIT {int(question.limit)}",
+            f"SELECT * FROM ({checked.sql}) LIMIT {int(question.limit or 0)}" if is_cut else checked.sql,
             {table: view.select for table, view in views.items()},
             tuple(dict.fromkeys(path for view in views.values() for path in view.files)),
             checked.functions,
             parameters,
             len(checked.parameters),
             limits or WorkerLimits(),
+            is_plan=asked is not None,
         )
         answer = self.workers.answer(job, user=seat.sees.reader.name, cancel=cancel)
         if checked.is_stable:
             self.answers.keep(key, answer)
-        return Reply(answer, seat.snapshot, checked.tables)
+        return Reply(answer, seat.snapshot, checked.tables, is_plan=job.is_plan)
 
 
 def _checked(parameters: Parameters, checked: Checked) -> Parameters:
@@ -214,10 +224,10 @@ def _checked(parameters: Parameters, checked: Checked) -> Parameters:
     if sorted(names) != sorted(checked.parameters) or len(names) > _MOST_PARAMETERS:
         wanted = ", ".join(f"${name}" if by_name or not name.isdigit() else name for name in checked.parameters)
         raise UsageError(
-            f"The query has the parameters {wanted}; others are given."
+            f"The query has the parameters {wanted}; {'others are' if given else 'none is'} given."
             if wanted
             else "The query has no parameters; some are given.",
-            hint="Give one value for each ? in order, or for each $name by its name.",
+            hint="Give one value for each ? in order, or for each $name by its name: --param name=value.",
         )
     for value in given.values() if isinstance(given, dict) else given:
         _require_plain(value)

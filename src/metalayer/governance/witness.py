@@ -32,7 +32,12 @@ def shape(sql: str) -> str:
 
 
 def read(seat: Seat, question: Question, reply: Reply) -> Note | None:
-    """Return what is to be written of a read, before its rows are handed out; None where no table of it is tagged."""
+    """Return what is to be written of a read, before its rows are handed out; None where no table of it is tagged.
+
+    For a plan no row is read, and nothing is written.
+    """
+    if reply.is_plan:
+        return None
     tagged = {str(table): list(tags) for table in reply.tables if (tags := tags_of(seat, table))}
     if not tagged:
         return None

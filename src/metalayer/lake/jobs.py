@@ -39,6 +39,8 @@ class Job:
         parameters: values by name or by place.
         count: how many parameters the text has.
         limits: what it may take.
+        is_plan: whether its plan is asked for: it is made over tables without rows that look like the views, so that
+            nothing of files, policies, rows or their number is in it.
     """
 
     sql: str = field(repr=False)
@@ -48,6 +50,7 @@ class Job:
     parameters: Sequence[object] | Mapping[str, object] = field(default=(), repr=False, hash=False)
     count: int = 0
     limits: WorkerLimits = WorkerLimits()
+    is_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)

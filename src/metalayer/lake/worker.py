@@ -20,6 +20,7 @@ from typing import Any, Final
 import duckdb
 
 from metalayer.core.names import literal, quote
+from metalayer.core.plans import PLAN, lines
 from metalayer.lake import frames, sandbox
 from metalayer.lake.engine import column_schema
 from metalayer.lake.referee import Disagreement, Expected, agree
@@ -109,12 +110,16 @@ def main(descriptor: int, network_left: bool) -> None:  # noqa: FBT001 - called 
         for schema in sorted({layer for layer, _, _ in job["views"]}):
             connection.execute(f"CREATE SCHEMA {quote(schema)}")
         for layer, name, select in job["views"]:
-            connection.execute(f"CREATE VIEW {quote(layer)}.{quote(name)} AS {select}")
+            made = f"TABLE {quote(layer)}.{quote(name)} AS SELECT * FROM ({select}) LIMIT 0"
+            made = made if job["is_plan"] else f"VIEW {quote(layer)}.{quote(name)} AS {select}"
+            connection.execute(f"CREATE {made}")
+        if job["is_plan"]:  # a plan over nothing would be nothing, were it known that there is nothing
+            connection.execute("SET GLOBAL disabled_optimizers = 'statistics_propagation,compressed_materialization'")
         connection.execute("SET GLOBAL lock_configuration = true")
         frames.write(descriptor, ("held", held))
         tables = frozenset(f"{layer}.{name}" for layer, name, _ in job["views"])
         agree(connection, job["sql"], Expected(tables, job["functions"], job["count"]))
-        for frame in _answer(connection, job):
+        for frame in _plan(connection, job) if job["is_plan"] else _answer(connection, job):
             frames.write(descriptor, frame)
         frames.write(descriptor, ("done", time.process_time() - begun))
     except Disagreement:
@@ -164,6 +169,12 @@ def _answer(connection: duckdb.DuckDBPyConnection, job: Mapping[str, Any]) -> It
             yield "fault", Fault.ROWS.value, ""
             return
         yield "rows", batch
+
+
+def _plan(connection: duckdb.DuckDBPyConnection, job: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    [(_, plan)] = connection.execute(PLAN + job["sql"], job["parameters"] or None).fetchall()
+    yield "columns", ("plan",), ("varchar",)
+    yield "rows", [(line,) for line in lines(plan)]
 
 
 def _told(error: BaseException, sql: str) -> tuple[str, str]:

@@ -362,6 +362,7 @@ def _order(job: Job) -> Mapping[str, object]:
         "functions": job.functions,
         "parameters": dict(job.parameters) if isinstance(job.parameters, Mapping) else list(job.parameters),
         "count": job.count,
+        "is_plan": job.is_plan,
         "memory": limits.memory,
         "threads": limits.threads,
         "rows": limits.rows,
