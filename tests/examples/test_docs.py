@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from examples.guide import DEMO, ROOT, Block, Shell, blocks, fits
+from sources.databases import MARIADB, mariadb
 from stores import S3, s3_server
 
+MYSQL = "SHOP_DATABASE_URL"
+"""A guide that speaks of it needs a MySQL or MariaDB server."""
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
 
@@ -36,9 +39,24 @@ def s3(path: Path) -> Iterator[S3 | None]:
         yield server
 
 
+@pytest.fixture
+def mysql(path: Path) -> Iterator[dict[str, str]]:
+    """The address of a MariaDB server, for the guides that name it."""
+    if MYSQL not in path.read_text("utf-8"):
+        yield {}
+    elif MARIADB is None:
+        pytest.skip("no MariaDB here: apt-get install mariadb-server")
+    else:
+        with mariadb() as address:
+            yield {MYSQL: address}
+
+
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
-def test_every_block_of_a_guide_runs(path: Path, tmp_path: Path, shared: Path, s3: S3 | None) -> None:
+def test_every_block_of_a_guide_runs(
+    path: Path, tmp_path: Path, shared: Path, s3: S3 | None, mysql: dict[str, str]
+) -> None:
     shell = Shell(tmp_path, shared)
+    shell.environment |= mysql
     if s3 is not None:
         shell.environment |= s3.variables
     try:

@@ -28,7 +28,7 @@ class Database:
     kind: str
     address: str
 
-    def run(self, *statements: str) -> None:
+    def run(self, *statements: str, as_root: bool = False) -> None:
         match self.kind:
             case "postgres":
                 with psycopg.connect(self.address, autocommit=True) as postgres:
@@ -45,14 +45,16 @@ class Database:
                     for statement in statements:
                         file.execute(statement)
             case _:
-                connection = pymysql.connect(**_mysql(self.address), autocommit=True)
+                connection = pymysql.connect(**connection_words(self.address, as_root=as_root), autocommit=True)
                 with connection.cursor() as asked:
                     for statement in statements:
                         asked.execute(statement)
                 connection.close()
 
 
-def _mysql(address: str) -> dict[str, Any]:
+def connection_words(address: str, *, as_root: bool = False) -> dict[str, Any]:
+    """Return what the driver takes for a MySQL URL; as_root: the user of the same server who may do all."""
+    address = address.replace("reader:", "boss:") if as_root else address
     user, _, rest = address.removeprefix("mysql://").partition("@")
     host, _, database = rest.partition("/")
     name, _, password = user.partition(":")
@@ -102,6 +104,8 @@ def mariadb(*options: str) -> Iterator[str]:
                 asked.execute("CREATE USER 'reader'@'127.0.0.1' IDENTIFIED BY 'secret'")
                 asked.execute("GRANT ALL ON shop.* TO 'reader'@'127.0.0.1'")
                 asked.execute("GRANT BINLOG MONITOR, REPLICATION SLAVE ON *.* TO 'reader'@'127.0.0.1'")
+                asked.execute("CREATE USER 'boss'@'127.0.0.1' IDENTIFIED BY 'secret'")
+                asked.execute("GRANT ALL ON *.* TO 'boss'@'127.0.0.1'")
                 asked.execute("CREATE USER 'narrow'@'127.0.0.1' IDENTIFIED BY 'secret'")
                 asked.execute("GRANT SELECT ON shop.* TO 'narrow'@'127.0.0.1'")
             connection.close()

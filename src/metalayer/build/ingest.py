@@ -254,7 +254,8 @@ def _stage(model: Model, batch: Batch, schema: TableSchema, site: Site, dock: Do
         for statement in batch.prepare:
             session.query(statement)
         try:
-            files = session.stage_rows(schema, _rows(batch, schema.public, *stamp))
+            absent = {part.name: _absent(model, part, site) for part in batch.parts if part.complete_at}
+            files = session.stage_rows(schema, _rows(batch, schema.public, absent, *stamp))
             rejects = _stage_rejects(model, batch, site.state, session, dock, stamp)
             read = _counts(session, batch.read) if batch.read else _numbered(session, batch, files)
             if rejects is not None and batch.shifts is not None:
@@ -341,8 +342,25 @@ def _with_known(columns: Schema, state: LakeState, table: TableName) -> Schema:
     return (*columns[: -len(PROVENANCE)], *known, *columns[-len(PROVENANCE) :])
 
 
-def _rows(batch: Batch, columns: Schema, batch_id: str, at: str) -> str:
-    """Return one SELECT over all parts with their provenance, in the table's column order."""
+def _absent(model: Model, part: Part, site: Site) -> str | None:
+    """Return a SELECT of the rows that are current and not in a complete part, as deletes; None where there is none."""
+    if not model.key or physical(model.name, site.context.environment) not in site.state.tables:
+        return None
+    current = site.relations(model.name.current)
+    same = " AND ".join(f"was.{quote(name)} IS NOT DISTINCT FROM part.{quote(name)}" for name in model.key)
+    changes = (
+        f"'delete' AS _op, TIMESTAMPTZ {literal(part.complete_at)} AS _changed_at, NULL::json AS _rescued, "
+        f"coalesce((SELECT max(_position) FROM ({part.rows})), {part.numbered_after or 0}) + row_number() OVER () "
+        "AS _position"
+    )
+    return f"SELECT was.* REPLACE ({changes}) FROM {current} AS was ANTI JOIN ({part.rows}) AS part ON {same}"
+
+
+def _rows(batch: Batch, columns: Schema, absent: dict[str, str | None], batch_id: str, at: str) -> str:
+    """Return one SELECT over all parts with their provenance, in the table's column order.
+
+    ``absent`` gives the rows that a complete part deletes.
+    """
     own = {column.name for column in batch.columns}
     selects = []
     for part in batch.parts:
@@ -362,6 +380,8 @@ def _rows(batch: Batch, columns: Schema, batch_id: str, at: str) -> str:
             for column in columns
         )
         selects.append(f"SELECT {fields} FROM ({part.rows})")
+        if deletes := absent.get(part.name):
+            selects.append(f"SELECT {fields} FROM ({deletes})")
     if not selects:
         fields = ", ".join(f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in columns)
         return f"SELECT {fields} WHERE false"

@@ -33,6 +33,9 @@ class Part:
         reason: why the part is read ("new file", "changed file").
         numbered_after: where positions number the records that the reader met, the number before the first: the highest
             position then tells how many there were; None where the batch's ``read`` counts them.
+        complete_at: from change capture, where the rows are all that the source holds at a moment (a snapshot, or none
+            after a TRUNCATE), that moment as ISO 8601 with its offset: keys that are current and not among the rows
+            were deleted there, and the loader adds a row that says so. Empty where nothing follows from absence.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Part:
     supersedes: bool = False
     reason: str = "new"
     numbered_after: int | None = None
+    complete_at: str = ""
 
     def aside(self, reason: str) -> SetAside:
         """Return the part as one that cannot be read, so that it is tried again when it or its declaration changes."""
@@ -59,7 +63,7 @@ class Surroundings:
         database: how the environment's PostgreSQL is reached; it may hold a password and is never shown. Empty where
             there is none.
         objects: how object stores are reached where a declaration does not say.
-        key: the table's declared key.
+        key: the columns that identify a row, as the table declares them; none where it declares none.
     """
 
     root: str

@@ -86,10 +86,11 @@ def select(file: ColumnarFile) -> str:
         value = f"TRY_CAST({column} AS {item.type})" if direct else engine_cast(text, item.type, writing)
         if is_text(given) and isinstance(item.type, Scalar) and item.type.name == "decimal":
             value = f"CASE WHEN {all_digits(text, item.type)} THEN {value} END"
-        casts.append(f"{value} AS v{number}")
-        tests.append(f"{f'v{number}' if direct else exact(f'v{number}', text, item.type, writing)} AS t{number}")
-        names.append(f"t{number} AS {quote(item.name)}")
-        rescued.append(unread(item.name, column, f"t{number}"))
+        held, tested = f"metalayer_v{number}", f"metalayer_t{number}"
+        casts.append(f"{value} AS {held}")
+        tests.append(f"{held if direct else exact(held, text, item.type, writing)} AS {tested}")
+        names.append(f"{tested} AS {quote(item.name)}")
+        rescued.append(unread(item.name, column, tested))
     for place in file.extras:
         column = quote(file.labels[place])
         value = f"CAST({column} AS varchar)" if file.types[place] is None else column

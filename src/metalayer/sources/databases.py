@@ -8,7 +8,7 @@ committed late is not passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from metalayer.core.errors import SourceError
 from metalayer.core.names import literal, quote
-from metalayer.core.schema import VARCHAR, Column, DataType, DriftPolicy
+from metalayer.core.schema import Column, DataType, DriftPolicy
 from metalayer.core.source import (
     Attachment,
     Batch,
@@ -48,6 +48,7 @@ class DatabaseOptions:
         load: full (the whole table when it changed) or incremental (rows whose cursor has grown).
         cursor: the column that grows with every change: a number or a moment.
         lag: how old a row must be before it is read by its cursor.
+        snapshot: with `load: cdc`, any word: another one than before asks for a new snapshot of the table.
     """
 
     connection: str = field(repr=False)
@@ -55,6 +56,7 @@ class DatabaseOptions:
     load: Literal["full", "incremental", "cdc"] = "full"
     cursor: str = ""
     lag: timedelta | None = None
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class DatabaseSource:
         """Yield one batch of what is new, if there is anything."""
         from metalayer.sources import columnar  # noqa: PLC0415 - a project without such a source does not pay for it
         from metalayer.sources.delimited import Field  # noqa: PLC0415 - as above
+        from metalayer.sources.drifting import evolved  # noqa: PLC0415 - as above
         from metalayer.sources.matching import match  # noqa: PLC0415 - as above
 
         before = cursor.get(self.options.from_)
@@ -108,7 +111,7 @@ class DatabaseSource:
         if self.kind in {"postgres", "mysql"}:
             exact = self._with_all_digits(engine, labels, types, standing, before)
             relation, types = exact or (relation, types)
-        columns, drift = self._evolved(labels, types)
+        columns, drift = evolved(self.options.from_, self.columns, self.drift, labels, types)
         matched = match(columns, labels)
         passed = int(str(before.get("records", 0))) if before is not None and self._is_incremental else 0
         fields = tuple(
@@ -215,36 +218,6 @@ class DatabaseSource:
         upper = f"{column} <= {literal(standing.highest)}"
         return f" WHERE {upper}" if seen is None else f" WHERE {column} > {literal(str(seen))} AND {upper}"
 
-    def _evolved(
-        self, labels: list[str], types: Sequence[DataType | None]
-    ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-        """Return the columns with those that the table has beside them, and what differs, in words.
-
-        Raises:
-            SourceError: the declaration allows no difference.
-        """
-        from metalayer.sources.matching import match  # noqa: PLC0415 - as above
-
-        matched = match(self.columns, labels)
-        gone = [column.name for column, place in zip(self.columns, matched.places, strict=True) if place is None]
-        new = [labels[place] for place in matched.unknown]
-        if self.columns and self.drift == "fail" and (gone or new):
-            raise SourceError(
-                f"{self.options.from_} does not have the declared columns: "
-                f"{', '.join([*(f'no {name}' for name in gone), *(f'a new {name}' for name in new)])}.",
-                hint="Correct `columns` of the declaration, or let it say `drift: evolve`.",
-            )
-        drift = [f"{self.options.from_} has no column '{name}': it is NULL" for name in gone]
-        if self.drift == "rescue" and self.columns:
-            kept = [f"the unknown column {name}: its values are kept in _rescued" for name in new]
-            return self.columns, (*drift, *kept)
-        joined = []
-        for place in matched.unknown:
-            type_ = types[place] or VARCHAR
-            joined.append(Column(labels[place], type_))
-            drift.append(f"{self.options.from_} has a new column '{labels[place]}' ({type_})")
-        return (*self.columns, *joined), tuple(drift)
-
 
 def _keywords(url: str) -> str:
     """Return a MySQL URL as the words that the engine's reader takes."""
@@ -273,6 +246,11 @@ def _type(kind: str) -> SourceType:
 
             place = looks.place_of(kind, options.connection, around.root)
             return postgres_changes.captured(place, options.from_, columns, around, drift)
+        if options.load == "cdc" and kind == "mysql":
+            from metalayer.sources.mysql_capture import MysqlCapture  # noqa: PLC0415 - as above
+
+            place = looks.place_of(kind, options.connection, around.root)
+            return MysqlCapture(place, options, columns, drift, around.key)
         if options.load == "cdc":
             raise SourceError(
                 f"Change capture from {kind} is not built yet.",

@@ -30,6 +30,11 @@ class Place:
     address: str = field(repr=False)
     shown: str = ""
 
+    @property
+    def database(self) -> str:
+        """Return the database that the address names."""
+        return urlsplit(self.address).path.strip("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -169,12 +174,7 @@ def _file_state(place: Place) -> dict[str, object]:
 
 def look_at_mysql(place: Place, table: str, cursor: str, lag: timedelta | None) -> Standing:
     """Look at a table of MySQL or MariaDB."""
-    try:
-        import pymysql  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise SourceError(
-            "Reading MySQL needs packages that are not installed.", hint="Install them: pip install 'metalayer[mysql]'"
-        ) from None
+    pymysql = _mysql_driver()
     with mysql_connection(place) as connection:
         try:
             with connection.cursor() as asked:
@@ -187,8 +187,18 @@ def look_at_mysql(place: Place, table: str, cursor: str, lag: timedelta | None) 
                 return Standing(None, None if row is None else row[0])
         except pymysql.err.ProgrammingError as error:
             if error.args and error.args[0] == 1146:
-                raise missing(place, table, _mysql_tables(connection)) from None
+                raise missing(place, table, mysql_tables(connection)) from None
             raise _refused(place, str(error.args[-1])) from None
+
+
+def _mysql_driver() -> Any:
+    try:
+        import pymysql  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise SourceError(
+            "Reading MySQL needs packages that are not installed.", hint="Install them: pip install 'metalayer[mysql]'"
+        ) from None
+    return pymysql
 
 
 _LOGGED_ENGINES = frozenset({"InnoDB", "MyISAM", "Aria", "MEMORY", "ROCKSDB"})
@@ -222,7 +232,7 @@ def _mysql_state(asked: Any, table: str) -> dict[str, object] | None:
     if not logs:
         return None
     try:
-        asked.execute(f"SHOW {'MASTER' if _says_master(version) else 'BINARY LOG'} STATUS")
+        asked.execute(f"SHOW {'MASTER' if says_master(version) else 'BINARY LOG'} STATUS")
     except pymysql.MySQLError:
         return None  # the user may not see whether databases are left out of the log
     log = asked.fetchone()
@@ -231,7 +241,7 @@ def _mysql_state(asked: Any, table: str) -> dict[str, object] | None:
     return _mariadb_state(asked) if "MariaDB" in version else _gtid_state(asked)
 
 
-def _says_master(version: str) -> bool:
+def says_master(version: str) -> bool:
     """Tell whether the server still speaks of masters."""
     if "MariaDB" in version:
         return True
@@ -264,14 +274,18 @@ def _gtid_state(asked: Any) -> dict[str, object] | None:
 
 
 @contextmanager
-def mysql_connection(place: Place) -> Iterator[Any]:
+def mysql_connection(place: Place, *, read_timeout: int | None = None, **more: Any) -> Iterator[Any]:
     """Connect to MySQL or MariaDB for as long as the context lasts.
+
+    Args:
+        place: the database.
+        read_timeout: after how many seconds without an answer the server counts as lost.
+        more: what the driver is told beside that.
 
     Raises:
         SourceUnavailableError: it cannot be reached.
     """
-    import pymysql  # noqa: PLC0415 - as above
-
+    pymysql = _mysql_driver()
     parts = urlsplit(place.address)
     try:
         connection = pymysql.connect(
@@ -281,6 +295,9 @@ def mysql_connection(place: Place) -> Iterator[Any]:
             password=unquote(parts.password or ""),
             database=parts.path.strip("/"),
             connect_timeout=10,
+            read_timeout=read_timeout,
+            charset="utf8mb4",
+            **more,
         )
     except pymysql.MySQLError as error:
         raise _refused(place, str(error.args[-1])) from None
@@ -290,7 +307,8 @@ def mysql_connection(place: Place) -> Iterator[Any]:
         connection.close()
 
 
-def _mysql_tables(connection: Any) -> list[str]:
+def mysql_tables(connection: Any) -> list[str]:
+    """Return the tables that a user may see."""
     with connection.cursor() as asked:
         asked.execute("SHOW TABLES")
         return [str(row[0]) for row in asked.fetchall()]
