@@ -237,6 +237,10 @@ class Workspace:
                 compression=self.settings.compression,
                 threads=self.settings.threads,
                 memory=self.settings.memory,
+                cache=str(Path(self.settings.directory, "cache", "lake")),
+                cache_bytes=self.settings.cache,
+                objects=self.settings.objects,
+                removing=self.settings.removing,
             ),
         )
 

@@ -52,7 +52,7 @@ def _told(sentences: Iterator[str]) -> Iterator[str]:
 
 def _files(workspace: Workspace) -> Iterator[str]:
     """Every file that the catalog names exists with its size, and with the bytes that were written."""
-    for damage in custody.verify(workspace.metastore.connection, workspace.settings.data).damaged:
+    for damage in custody.verify(workspace.metastore.connection, workspace.lake.settings).damaged:
         yield f"the file {damage.file.path} has {damage.trouble}: {damage.detail}"
     rows = workspace.metastore.connection.execute(
         """SELECT f.path, f.relative, f.bytes, s.path || t.path FROM (

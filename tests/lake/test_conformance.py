@@ -65,7 +65,7 @@ def live(
     for operation in operations:
         getattr(history, operation)()
     for snapshot, model in history.chance.sample(list(history.seen.items()), min(len(history.seen), snapshots)):
-        listed = lake.files(history.table, snapshot)
+        listed = lake.bring(lake.files(history.table, snapshot))
         assert listed.rows == len(model.rows)
         with pinned(lake, judge, snapshot, history.table) as outside:
             sources = [outside, files.read_sql(listed)]

@@ -99,7 +99,8 @@ class Seats:
             with self._lock:
                 if table not in known.files:
                     known.files[table] = self._lake.files(table, at)
-                return known.files[table]
+                listed = known.files[table]
+            return self._lake.bring(listed)
 
         access = Access(reader, self._project, known.tags, self._key, relations(lambda _: None).columns_of)
         return Seat(access, at, relations, files)

@@ -450,7 +450,7 @@ def read_files(connection: Connection, settings: LakeSettings, table: TableName,
             hint=f"{did_you_mean(str(table), known)}Run what builds it first, or choose a later snapshot.",
         )
     table_id, schema_path, table_path, _ = row
-    directory = Path(settings.data) / schema_path / table_path
+    directory = Path(settings.root) / schema_path / table_path
     columns = connection.execute(COLUMNS, [[table_id]]).fetchall()
     current = columns_at(columns, at)
     written: dict[int, tuple[LakeColumn, ...]] = {}

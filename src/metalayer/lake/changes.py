@@ -313,7 +313,7 @@ def read_changes(
         return replace(asked, cause=UnprovableCause.REPLACED, reason=words)
     columns = connection.execute(COLUMNS, [[table_id]]).fetchall()
     schema = TableSchema(table, columns_at(columns, at), max(column[1] for column in columns) + 1)
-    directory = Path(settings.data) / schema_path / table_path
+    directory = Path(settings.root) / schema_path / table_path
     values = {"table": table_id, "since": since, "at": at}
     rows = connection.execute(_CHANGED_FILES, values).fetchall()
     files = tuple(_changed_file(row, directory, columns_at(columns, row[7])) for row in rows)

@@ -15,12 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from metalayer.core.errors import LakeError, ShortageError
 from metalayer.core.names import Layer, TableName
 from metalayer.lake.catalog import Connection
 from metalayer.lake.disk import crc32_of, make_directory, make_durable
+from metalayer.lake.values import LakeSettings
+
+if TYPE_CHECKING:
+    from metalayer.core.objects import ObjectInfo
+    from metalayer.lake.depot import Depot
 
 _LOCK = 7_101_845
 _CHUNK = 1024 * 1024
@@ -141,15 +146,25 @@ class Verified:
 
 
 def verify(
-    connection: Connection, data: str, *, quick: bool = False, told: Callable[[NamedFile], None] = lambda _: None
+    connection: Connection,
+    settings: LakeSettings,
+    *,
+    quick: bool = False,
+    told: Callable[[NamedFile], None] = lambda _: None,
 ) -> Verified:
     """Look at every file that the catalog needs: that it is there, its size, and (unless ``quick``) its bytes."""
     named = named_files(connection)
     damaged: list[Damage] = []
     learned: dict[int, int] = {}
+    there = _depot(settings)
+    listed = there.listed() if there is not None else {}
     for file in named:
         told(file)
-        found = _look(file, Path(data, file.path), quick=quick)
+        path = Path(settings.root, file.path)
+        if there is not None and file.is_ours:
+            found = _look_there(file, path, there, listed, quick=quick)
+        else:
+            found = _look(file, path, quick=quick)
         if isinstance(found, Damage):
             damaged.append(found)
         elif file.crc32 is None and found is not None:
@@ -174,6 +189,55 @@ def _look(file: NamedFile, path: Path, *, quick: bool) -> Damage | int | None:
     if file.crc32 is not None and found != file.crc32:
         return Damage(file, Trouble.CONTENT, f"CRC-32 {found:08x} instead of {file.crc32:08x}")
     return found
+
+
+def _look_there(
+    file: NamedFile, path: Path, there: Depot, listed: Mapping[Path, ObjectInfo], *, quick: bool
+) -> Damage | int | None:
+    """Return the same of a file in an object store: the copy here says nothing about it."""
+    info = listed.get(path)
+    if info is None:
+        return Damage(file, Trouble.MISSING, "it is not there")
+    if info.size != file.bytes:
+        return Damage(file, Trouble.SIZE, f"{info.size:,} bytes instead of {file.bytes:,}")
+    if quick:
+        return None
+    with there.fetched(path) as come:
+        return _look(file, come, quick=False)
+
+
+def _depot(settings: LakeSettings) -> Depot | None:
+    if not settings.is_remote:
+        return None
+    from metalayer.lake.depot import depot  # noqa: PLC0415 - only a lake in an object store has one
+
+    return depot(settings)
+
+
+@contextlib.contextmanager
+def file_here(settings: LakeSettings, path: str) -> Iterator[Path]:
+    """Let a file of the lake lie here for as long as the block lasts; what is returned is where."""
+    place, there = Path(settings.root, path), _depot(settings)
+    if there is None:
+        yield place
+        return
+    with there.fetched(place) as come:
+        yield come
+
+
+def put_back(settings: LakeSettings, path: str, *, instead: bool) -> None:
+    """Put a file that was written below the lake's root into its object store, where it has one.
+
+    Args:
+        settings: the lake's.
+        path: the file, below the root.
+        instead: whether it takes the place of what lies there.
+    """
+    place, there = Path(settings.root, path), _depot(settings)
+    if there is not None:
+        if instead:
+            there.remove(place, copy=False)
+        there.keep([str(place)])
 
 
 def _learn(connection: Connection, sums: Mapping[int, int]) -> None:

@@ -144,7 +144,7 @@ def translated() -> Iterator[None]:
 
 def temporary_directory(settings: LakeSettings) -> str:
     """Return where an engine spills to."""
-    return settings.temporary or str(Path(settings.data) / ".spill")
+    return settings.temporary or str(Path(settings.root) / ".spill")
 
 
 def start(settings: LakeSettings) -> duckdb.DuckDBPyConnection:

@@ -266,4 +266,4 @@ def table_path(table: TableName) -> str:
 
 def table_directory(settings: LakeSettings, table: TableName) -> Path:
     """Return where the files of a table lie."""
-    return Path(settings.data) / table.layer.value / table_path(table)
+    return Path(settings.root) / table.layer.value / table_path(table)

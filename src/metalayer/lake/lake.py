@@ -6,6 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -68,8 +69,8 @@ class Lake:
     """One lake: the catalog in the metastore's database, the files under ``settings.data``."""
 
     def __init__(self, metastore: Metastore, settings: LakeSettings) -> None:
-        if not Path(settings.data).is_absolute():
-            raise LakeError(f"The lake's directory '{settings.data}' is not absolute.", hint="Give its whole path.")
+        if not Path(settings.root).is_absolute():
+            raise LakeError(f"The lake's directory '{settings.root}' is not absolute.", hint="Give its whole path.")
         self._metastore = metastore
         self._settings = settings
 
@@ -81,7 +82,7 @@ class Lake:
     def create(self) -> None:
         """Create the catalog and the directory where they are not there yet."""
         with disk_errors("The lake's directory"):
-            make_directory(Path(self._settings.data))
+            make_directory(Path(self._settings.root))
         with self._metastore.transaction() as connection:
             self.create_in(connection)
 
@@ -130,6 +131,16 @@ class Lake:
         """Return what a reader needs to read a table at a snapshot without the catalog."""
         return catalog.read_files(self._metastore.connection, self._settings, table, at)
 
+    def bring(self, listed: FileList) -> FileList:
+        """Return a list of files of which each lies where it says: those of an object store are fetched."""
+        if self._settings.is_remote:
+            from metalayer.lake.depot import depot  # noqa: PLC0415 - only a lake in an object store has one
+
+            there = depot(self._settings)
+            if there is not None:
+                there.bring_all(listed.files)
+        return listed
+
     def changes(self, table: TableName, since: int, at: int | None = None) -> Changes | Unprovable:
         """Return what changed in a table between two kept snapshots (``at`` None: the newest), without an engine.
 
@@ -147,6 +158,21 @@ class Lake:
 
         return read_changes(self._metastore.connection, self._settings, table, since, at)
 
+    def _files_here(self, table: TableName, at: int) -> FileList:
+        return self.bring(self.files(table, at))
+
+    def _changes_here(self, table: TableName, since: int, at: int) -> FileChanges | Unprovable:
+        known = self._changed_files(table, since, at)
+        if self._settings.is_remote:
+            from metalayer.lake.changes import Unprovable  # noqa: PLC0415 - as in `changes`
+            from metalayer.lake.depot import depot  # noqa: PLC0415 - as in `bring`
+
+            there = depot(self._settings)
+            if there is not None and not isinstance(known, Unprovable):
+                there.bring_all(changed.file for changed in known.files)
+                there.bring({str(changed.earlier_path): None for changed in known.files if changed.earlier_path})
+        return known
+
     def session(self, at: int | None = None, *, reader: Reader = "auto") -> Session:
         """Start an engine that reads the lake at a snapshot (None: the newest).
 
@@ -159,10 +185,10 @@ class Lake:
         return Session.open(
             self._settings,
             snapshot,
-            reader,
+            "files" if self._settings.is_remote else reader,
             conninfo=self._metastore.conninfo,
-            list_files=self.files,
-            list_changes=self._changed_files,
+            list_files=self._files_here,
+            list_changes=self._changes_here,
         )
 
     def commit(
@@ -201,8 +227,8 @@ class Lake:
         def rows(connection: Connection) -> int:
             snapshot = write(connection, tables, views, words)
             for change in tables:
-                _require_present(change.table, [file.path for file in change.added])
-                _require_present(change.table, [file.path for file in change.deleted])
+                self._require_present(change.table, [file.path for file in change.added])
+                self._require_present(change.table, [file.path for file in change.deleted])
             return snapshot
 
         return self._transact(attempt, rows, facts)
@@ -277,6 +303,7 @@ class Lake:
         done = []
         with self.session(newest, reader="files") as session:
             for files, ended in work:
+                self.bring(replace(files, files=ended))
                 rewrite = maintenance.stage_rewrite(connection, session, files, ended, sorting.get(files.table, ()))
                 with contextlib.suppress(ConflictError):  # whoever changed the table meanwhile goes first
                     done.append(self._commit_rewrite(rewrite))
@@ -289,12 +316,32 @@ class Lake:
 
         def write_rows(connection: Connection) -> int:
             snapshot = write_rewrite(connection, rewrite, words)
-            _require_present(rewrite.table, [file.path for file in rewrite.added])
+            self._require_present(rewrite.table, [file.path for file in rewrite.added])
             return snapshot
 
         committed = self._transact(words.attempt, write_rows)
         rows = sum(file.rows for file in rewrite.added)
         return Compacted(rewrite.table, committed.snapshot, len(rewrite.ended), len(rewrite.added), rows)
+
+    def _require_present(self, table: TableName, paths: Sequence[str]) -> None:
+        """Refuse staged files that are gone: whoever was held up for days finds them swept away.
+
+        It is asked while no other commit and no sweep can go on.
+        """
+        for path in paths:
+            if not self._is_present(path):
+                raise ConflictError(
+                    f"The file {path}, staged for {table}, is gone: it waited for its commit too long.",
+                    hint="Nothing was committed: compute the change again.",
+                )
+
+    def _is_present(self, path: str) -> bool:
+        if not self._settings.is_remote:
+            return Path(path).is_file()
+        from metalayer.lake.depot import depot  # noqa: PLC0415 - as in `bring`
+
+        there = depot(self._settings)
+        return there is not None and there.has(path)
 
     def _settled(self, attempt: uuid.UUID) -> Committed | None:
         """Return what an attempt came to whose answer was lost, once the server has finished with it."""
@@ -320,19 +367,6 @@ class Lake:
 def _outcome(connection: Connection, attempt: uuid.UUID) -> Committed | None:
     row = connection.execute("SELECT snapshot_id FROM lake.metalayer_commit WHERE attempt = %s", [attempt]).fetchone()
     return Committed(row[0], attempt) if row else None
-
-
-def _require_present(table: TableName, paths: Sequence[str]) -> None:
-    """Refuse staged files that are gone: whoever was held up for days finds them swept away.
-
-    It is asked while no other commit and no sweep can go on.
-    """
-    for path in paths:
-        if not Path(path).is_file():
-            raise ConflictError(
-                f"The file {path}, staged for {table}, is gone: it waited for its commit too long.",
-                hint="Nothing was committed: compute the change again.",
-            )
 
 
 def outside_sql(table: TableName) -> str:

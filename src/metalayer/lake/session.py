@@ -45,6 +45,8 @@ from metalayer.lake.values import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from metalayer.lake.depot import Depot
+
 CATALOG = "lake"
 """The name under which the extension attaches the lake inside a session."""
 
@@ -345,6 +347,7 @@ class Session:
         written = [row for row in rows if row[1]]
         for path, *_ in written:
             make_durable(path)
+        self._keep([path for path, *_ in written])
         staged = tuple(
             StagedFile(path, count, size, footer, key, file_statistics(schema, reported, no_statistics), crc32_of(path))
             for path, count, size, footer, reported, _ in written
@@ -398,7 +401,7 @@ class Session:
         path = Path(file.path).parent / f"{uuid.uuid4()}-delete.parquet"
         make_directory(path.parent)
         key = self._key()
-        query = f"SELECT {literal(file.path)} AS file_path, pos FROM ({positions}) ORDER BY pos"
+        query = f"SELECT {literal(self._said(file.path))} AS file_path, pos FROM ({positions}) ORDER BY pos"
         [(written, rows, size, footer, _, _)] = self.query(
             files.copy_deletes(self._shared.settings, query, str(path), key)
         )
@@ -408,6 +411,7 @@ class Session:
                 hint="Select the places from positions_sql, which shows live rows only.",
             )
         make_durable(written)
+        self._keep([written])
         return StagedDeletes(number, written, rows, count, size, footer, file.delete_id, key, crc32_of(written))
 
     def _staged(self, table: TableName) -> FileList | None:
@@ -422,6 +426,24 @@ class Session:
             if not shared.attached:
                 engine.attach(self._connection, CATALOG, shared.settings, shared.conninfo, shared.at)
                 shared.attached = True
+
+    def _keep(self, paths: Sequence[str]) -> None:
+        """Put what was written into the object store, where the lake lies in one."""
+        there = self._depot()
+        if there is not None and paths:
+            there.keep(paths)
+
+    def _said(self, path: str) -> str:
+        """Return where a file lies, for readers elsewhere."""
+        there = self._depot()
+        return path if there is None else there.url(path)
+
+    def _depot(self) -> Depot | None:
+        if not self._shared.settings.is_remote:
+            return None
+        from metalayer.lake.depot import depot  # noqa: PLC0415 - only a lake in an object store has one
+
+        return depot(self._shared.settings)
 
     def _key(self) -> str | None:
         """Return a new file's key where the lake is encrypted."""

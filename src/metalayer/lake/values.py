@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from metalayer.core.names import TableName
+from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.schema import Column, DataType, Schema
 
 ANY_HEAD: Final = -1
@@ -41,13 +42,17 @@ class LakeSettings:
     """Where rows lie and how the engine works.
 
     Attributes:
-        data: the absolute directory of the Parquet files.
+        data: the absolute directory of the Parquet files, or the URL of a prefix in an object store.
         encrypted: whether new files are encrypted, each with its own key (kept in the catalog).
         compression: the Parquet codec of new files.
         threads: how many threads an engine uses; None is all.
         memory: how much memory an engine may use (``2GB``); None is the engine's own choice.
         temporary: the directory where an engine spills to; None is ``.spill`` within ``data``.
         file_bytes: about how large one written file may grow before the next begins.
+        cache: where files of an object store are written before they are put there, and copied to be read.
+        cache_bytes: how many bytes of copies are kept there.
+        objects: how the object store is reached.
+        removing: the rights with which maintenance removes from it; those of ``objects`` where nothing is said.
     """
 
     data: str
@@ -57,6 +62,20 @@ class LakeSettings:
     memory: str | None = None
     temporary: str | None = None
     file_bytes: int = 256 * 1024 * 1024
+    cache: str | None = None
+    cache_bytes: int = 20 * 1024**3
+    objects: StoreAccess = NO_ACCESS
+    removing: StoreAccess = NO_ACCESS
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the files lie in an object store."""
+        return "://" in self.data
+
+    @property
+    def root(self) -> str:
+        """The directory in which engines find the files: where they lie, or where their copies do."""
+        return (self.cache or self.data) if self.is_remote else self.data
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,9 @@ class Bucket:
             yield
         except StoreError:
             raise
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise _translated(error, shown) from None
             raise MissingObjectError(
                 f"There is no object {shown}.", hint="Correct the path, or put the object there."
             ) from None

@@ -28,7 +28,7 @@ from metalayer.lake import custody
 from metalayer.metastore import dump as dumps
 
 if TYPE_CHECKING:
-    from metalayer.lake import Lake
+    from metalayer.lake import Lake, LakeSettings
     from metalayer.metastore.postgres import Metastore
 
 FORMAT = 1
@@ -115,8 +115,7 @@ def back_up(
         UsageError: the place holds something else, or another backup is being written there.
         LakeError: a file cannot be copied, or is not as it was written.
     """
-    _require_local(lake)
-    if place.resolve().is_relative_to(Path(lake.settings.data).resolve()):
+    if place.resolve().is_relative_to(Path(lake.settings.root).resolve()):
         raise UsageError(
             f"{place} lies in the lake's own directory.", hint="Choose a directory elsewhere, on another disk at best."
         )
@@ -141,7 +140,7 @@ def back_up(
         copied = {}
         for number, file in enumerate(new, 1):
             told(f"file {number} of {len(new)}: {file.path}")
-            copied[file.path] = _keep(Path(lake.settings.data), place, file)
+            copied[file.path] = _keep(lake.settings, place, file)
             reach(Failpoint.BACKUP_AFTER_FILE)
         kept = tuple(copied.get(file.path) or known[file.path] for file in named)
         rows = sum(table.rows for table in tables)
@@ -174,13 +173,14 @@ def _remove_old(place: Path, keep: int, told: Told) -> tuple[str, ...]:
     return tuple(names[keep:])
 
 
-def _keep(data: Path, place: Path, file: custody.NamedFile) -> KeptFile:
+def _keep(settings: LakeSettings, place: Path, file: custody.NamedFile) -> KeptFile:
     """Copy one file, and refuse one that is not as it was written."""
-    done = custody.copy(data / file.path, place / "files" / file.path)
+    with custody.file_here(settings, file.path) as here:
+        done = custody.copy(here, place / "files" / file.path)
     if done.bytes != file.bytes or (file.crc32 is not None and done.crc32 != file.crc32):
         (place / "files" / file.path).unlink()
         raise LakeError(
-            f"{data / file.path} of {file.table} is damaged: it is not as it was written.",
+            f"{settings.data}/{file.path} of {file.table} is damaged: it is not as it was written.",
             hint="`metalayer admin verify` tells every such file; `metalayer admin verify --mend-from DIR` takes what "
             "an earlier backup holds of them. No backup was made now.",
         )
@@ -193,19 +193,6 @@ def _is_held(place: Path, known: KeptFile | None, file: custody.NamedFile) -> bo
     with contextlib.suppress(OSError):
         return (place / "files" / file.path).stat().st_size == file.bytes
     return False
-
-
-def _require_local(lake: Lake) -> None:
-    """Refuse a lake whose files lie in an object store: it has copies and sums of its own.
-
-    Raises:
-        UsageError: they do.
-    """
-    if "://" in lake.settings.data:
-        raise UsageError(
-            f"The files of the lake lie in {lake.settings.data}, where they are not copied or looked at from here.",
-            hint="Let the object store keep versions or copies of them, and back up the database with pg_dump before.",
-        )
 
 
 def _refuse_elsewhere(named: tuple[custody.NamedFile, ...]) -> None:
@@ -401,16 +388,16 @@ def restore(lake: Lake, metastore: Metastore, backup: Backup, *, over: bool, tol
         UsageError: the environment holds something, and ``over`` is not said.
         LakeError, MetastoreError: the backup is damaged or cannot be read; the environment is as it was.
     """
-    _require_local(lake)
     _require_empty(metastore, over=over)
-    data = Path(lake.settings.data)
+    settings = lake.settings
     with _read_there(backup.place):
         dump = dumps.read_dump(backup.database)
-        new = [file for file in backup.files if not _lies_there(data, file)]
-        custody.require_room(data, sum(file.bytes for file in new))
+        new = [file for file in backup.files if not _lies_there(settings, file)]
+        if not settings.is_remote:
+            custody.require_room(Path(settings.root), sum(file.bytes for file in new))
         for number, file in enumerate(new, 1):
             told(f"file {number} of {len(new)}: {file.path}")
-            _bring(backup, data, file)
+            _bring(backup, settings, file)
             reach(Failpoint.RESTORE_AFTER_FILE)
         told("loading the database")
         dumps.load_dump(metastore, dump, lake.create_in)
@@ -427,14 +414,14 @@ def _require_empty(metastore: Metastore, *, over: bool) -> None:
         )
 
 
-def _lies_there(data: Path, file: KeptFile) -> bool:
-    with contextlib.suppress(OSError):
-        path = data / file.path
+def _lies_there(settings: LakeSettings, file: KeptFile) -> bool:
+    with contextlib.suppress(OSError, LakeError), custody.file_here(settings, file.path) as path:
         return path.stat().st_size == file.bytes and custody.digest_of(path).sha256 == file.sha256
     return False
 
 
-def _bring(backup: Backup, data: Path, file: KeptFile) -> None:
+def _bring(backup: Backup, settings: LakeSettings, file: KeptFile, *, instead: bool = False) -> None:
+    data = Path(settings.root)
     done = custody.copy(backup.place / "files" / file.path, data / file.path)
     if (done.bytes, done.sha256) != (file.bytes, file.sha256):
         (data / file.path).unlink()
@@ -443,6 +430,7 @@ def _bring(backup: Backup, data: Path, file: KeptFile) -> None:
             hint="Choose another backup (`metalayer admin backups DIR`), or bring the file from another copy of it. "
             "The environment is as it was.",
         )
+    custody.put_back(settings, file.path, instead=instead)
 
 
 # --- care of the lake's files ----------------------------------------------------------------------------------------
@@ -467,11 +455,10 @@ def verify(lake: Lake, metastore: Metastore, *, quick: bool, mend_from: Path | N
     Raises:
         UsageError: the place to mend from holds no backups.
     """
-    _require_local(lake)
     known = () if mend_from is None else backups(mend_from)
     with custody.protected(metastore):
         looked = custody.verify(
-            metastore.connection, lake.settings.data, quick=quick, told=lambda file: told(f"{file.table}: {file.path}")
+            metastore.connection, lake.settings, quick=quick, told=lambda file: told(f"{file.table}: {file.path}")
         )
         return Verification(looked, mend(lake, looked.damaged, known))
 
@@ -485,6 +472,6 @@ def mend(lake: Lake, damaged: tuple[custody.Damage, ...], known: tuple[Backup, .
         if backup is None or file is None or file.bytes != item.file.bytes:
             continue
         if item.file.crc32 is None or file.crc32 == item.file.crc32:
-            _bring(backup, Path(lake.settings.data), file)
+            _bring(backup, lake.settings, file, instead=True)
             mended.append(item.file.path)
     return tuple(mended)

@@ -88,3 +88,14 @@ def parse_compression(text: str) -> str:
             f"'{text}' is not a compression.", hint=f"{did_you_mean(text, known)}Write one of: {', '.join(known)}."
         )
     return text
+
+
+def bytes_of(text: str) -> int:
+    """Return an amount of memory in bytes, as the engine counts them.
+
+    >>> bytes_of("1.5 GB"), bytes_of("2GiB")
+    (1500000000, 2147483648)
+    """
+    number, unit = text.rstrip("KMGTiB "), text.lstrip("0123456789. ")
+    factor: int = (1024 if "i" in unit else 1000) ** ("KMGT".index(unit[0]) + 1)
+    return round(float(number) * factor)

@@ -16,13 +16,14 @@ from typing import Any
 from metalayer.core.errors import Location, UsageError, did_you_mean
 from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.project import EnvironmentDeclaration, OnFailure, Project
-from metalayer.project.amounts import parse_compression, parse_duration, parse_keep, parse_memory
+from metalayer.project.amounts import bytes_of, parse_compression, parse_duration, parse_keep, parse_memory
 from metalayer.project.files import DeclaredFile
 
 DIRECTORY = ".metalayer"
 DEFAULT_ENVIRONMENT = "dev"
 OVERRIDE = "METALAYER__"
 
+_CACHE = 20 * 1024**3
 _NAME = re.compile(r"\$\{([^{}]*)\}")
 _SECONDS = 30
 
@@ -44,7 +45,7 @@ class Settings:
         audit_anchor: the file that holds the journal's checkpoints; None is one in ``directory``.
         objects: how object stores are reached.
         removing: with which rights maintenance removes files from one.
-        cache: how much of a lake on an object store is kept here, as text; None is the lake's own choice.
+        cache: how many bytes of a lake on an object store are kept here.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Settings:
     audit_anchor: str | None = None
     objects: StoreAccess = NO_ACCESS
     removing: StoreAccess = NO_ACCESS
-    cache: str | None = None
+    cache: int = _CACHE
 
 
 @dataclass(slots=True)
@@ -268,7 +269,7 @@ def read_environment(project: Project, name: str, environ: Mapping[str, str]) ->
         audit_anchor=placed(declared.audit_anchor),
         objects=resolve(declared.objects, secrets),
         removing=resolve(declared.removing, secrets),
-        cache=declared.cache,
+        cache=_CACHE if declared.cache is None else bytes_of(declared.cache),
     )
 
 
