@@ -1235,9 +1235,9 @@ def load_project(root: str | os.PathLike[str]) -> Project:
         ProjectError: the declarations hold mistakes; all of them are in it.
     """
     from metalayer.project.remember import load_remembered  # noqa: PLC0415 - `metalayer --version` loads nothing
-    from metalayer.sources import registered  # noqa: PLC0415
+    from metalayer.sources import KNOWN  # noqa: PLC0415
 
-    return load_remembered(os.fspath(root), sources=registered(), version=_version())
+    return load_remembered(os.fspath(root), sources=KNOWN, version=_version())
 
 
 def list_backups(place: str | os.PathLike[str]) -> tuple[Backup, ...]:

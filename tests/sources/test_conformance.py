@@ -14,7 +14,7 @@ import pytest
 
 from metalayer.core.schema import schema
 from metalayer.core.source import Batch, Cursor, Engine, Source, SourceType, Surroundings
-from metalayer.sources import files, open_source, registered
+from metalayer.sources import KNOWN, files, open_source, registered, source_type
 from metalayer.sources.conformance import (
     CHECKS,
     NonconformingError,
@@ -126,7 +126,29 @@ def test_entry_points_name_what_is_registered() -> None:
         for name, place in declared["project"]["entry-points"]["metalayer.sources"].items()
     }
     assert points == dict(registered())
-    assert registered(installed=True).keys() >= registered().keys()
+    assert KNOWN.keys() >= registered().keys()
+    assert len(KNOWN) == len(list(KNOWN)) >= len(registered())
+
+
+def test_a_package_that_cannot_be_imported_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metalayer.core.errors import ProjectError, UsageError
+    from metalayer.project import load
+
+    about = tmp_path / "broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[metalayer.sources]\nbroken = not_there:X\nwrong = json:loads\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert {"broken", "wrong", "csv"} <= set(KNOWN)
+    with pytest.raises(UsageError, match="'broken' cannot be imported: ModuleNotFoundError"):
+        source_type("broken")
+    with pytest.raises(UsageError, match="is no SourceType"):
+        source_type("wrong")
+    (tmp_path / "bronze").mkdir()
+    (tmp_path / "metalayer.yml").write_text("name: x\nversion: 1\n")
+    (tmp_path / "bronze" / "b.yml").write_text("type: broken\n")
+    with pytest.raises(ProjectError, match="cannot be imported"):
+        load(tmp_path, sources=KNOWN)
 
 
 def test_open_source_needs_a_source() -> None:

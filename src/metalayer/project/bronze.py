@@ -42,9 +42,9 @@ def read_source(
 
 def _source_type(node: MapNode, sources: Mapping[str, SourceType], mistakes: Mistakes) -> str | None:
     """Return the type under ``type:`` if it is one that is known."""
-    known = sorted({*sources, *PLANNED_SOURCES})
     value = node.value("type")
     if value is None:
+        known = sorted({*sources, *PLANNED_SOURCES})
         mistakes.add(
             "The key 'type' is missing.",
             hint=f"Write `type:` with the kind of source: {', '.join(known)}.",
@@ -52,7 +52,13 @@ def _source_type(node: MapNode, sources: Mapping[str, SourceType], mistakes: Mis
         )
         return None
     name = value.text if isinstance(value, ScalarNode) else ""
-    if name not in known:
+    try:
+        is_known = name in PLANNED_SOURCES or name in sources
+    except UsageError as error:  # a package that has it cannot be imported
+        mistakes.add(error.message, hint=error.hint, location=value.location)
+        return None
+    if not is_known:
+        known = sorted({*sources, *PLANNED_SOURCES})
         mistakes.add(
             f"There is no source of type '{name}'." if name else "'type' should be one word.",
             hint=f"{did_you_mean(name, known)}Write one of: {', '.join(known)}.",

@@ -6,8 +6,9 @@ never imports the engine, never writes a row and keeps no state: where a source 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Ingest, Model
@@ -18,7 +19,10 @@ from metalayer.sources.files import CSV, EXCEL, JSON, JSONL, PARQUET, TSV, FileS
 from metalayer.sources.http.source import HTTP
 from metalayer.sources.inbox import INBOX
 
-__all__ = ["open_source", "registered", "source_type"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["KNOWN", "open_source", "registered", "source_type"]
 
 _GROUP = "metalayer.sources"
 _BUILT_IN: Mapping[str, SourceType] = {
@@ -26,25 +30,60 @@ _BUILT_IN: Mapping[str, SourceType] = {
 }
 
 
-def registered(*, installed: bool = False) -> Mapping[str, SourceType]:
-    """Return the types of sources by name: those that come with MetaLayer and, where asked, those of other packages."""
-    if not installed:
-        return _BUILT_IN
+class _Known(Mapping[str, SourceType]):
+    """Every type of source by its name; other packages are looked at only where a name is not built in."""
+
+    def __getitem__(self, name: str) -> SourceType:
+        found = _BUILT_IN.get(name)
+        return _loaded(name, _installed()[name]) if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**_BUILT_IN, **_installed()})
+
+    def __len__(self) -> int:
+        return len({*self})
+
+
+KNOWN: Mapping[str, SourceType] = _Known()
+"""Every type of source: those that come with MetaLayer and those of other packages."""
+
+
+def registered() -> Mapping[str, SourceType]:
+    """Return the types of sources that come with MetaLayer, by name."""
+    return _BUILT_IN
+
+
+def _installed() -> Mapping[str, EntryPoint]:
+    """Return the types of other packages as they are declared, by name."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - reads every installed package's list: only when asked
 
-    found = {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
-    return {**_BUILT_IN, **{name: point.load() for name, point in found.items()}}
+    return {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
+
+
+def _loaded(name: str, point: EntryPoint) -> SourceType:
+    try:
+        found = point.load()
+    except Exception as error:  # whatever another package does when it is imported
+        raise UsageError(
+            f"The package that brings the source '{name}' cannot be imported: {type(error).__name__}: {error}.",
+            hint=f"Mend or reinstall it: {point.value}.",
+        ) from error
+    if not isinstance(found, SourceType):
+        raise UsageError(
+            f"The source '{name}' of {point.value} is no SourceType.", hint="Let the entry point name a SourceType."
+        )
+    return found
 
 
 def source_type(name: str) -> SourceType:
-    """Return a type of source by its name; other packages are looked at only for a name that is not built in.
+    """Return a type of source by its name.
 
     Raises:
-        UsageError: no package has it.
+        UsageError: no package has it, or the one that has it cannot be imported.
     """
-    found = _BUILT_IN.get(name) or registered(installed=True).get(name)
+    found = KNOWN.get(name)
     if found is None:
-        known = sorted(registered(installed=True))
+        known = sorted(KNOWN)
         raise UsageError(
             f"There is no source of type '{name}'.",
             hint=f"{did_you_mean(name, known)}Use one of: {', '.join(known)}; or install the package that brings it.",
