@@ -18,6 +18,7 @@ from metalayer.sources.databases import DUCKDB, MYSQL, POSTGRES, SQLITE
 from metalayer.sources.files import CSV, EXCEL, JSON, JSONL, PARQUET, TSV, FileSource
 from metalayer.sources.http.source import HTTP
 from metalayer.sources.inbox import INBOX
+from metalayer.sources.sql import SQL
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -26,7 +27,8 @@ __all__ = ["KNOWN", "open_source", "registered", "source_type"]
 
 _GROUP = "metalayer.sources"
 _BUILT_IN: Mapping[str, SourceType] = {
-    item.name: item for item in (CSV, TSV, JSON, JSONL, PARQUET, EXCEL, POSTGRES, MYSQL, SQLITE, DUCKDB, INBOX, HTTP)
+    item.name: item
+    for item in (CSV, TSV, JSON, JSONL, PARQUET, EXCEL, POSTGRES, MYSQL, SQLITE, DUCKDB, INBOX, HTTP, SQL)
 }
 
 

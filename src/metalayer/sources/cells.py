@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -122,18 +122,19 @@ class Cells:
 
 def read_types(types: Sequence[DataType]) -> tuple[DataType, ...]:
     """Return the types that `Cells.relation` yields: bytes as they are, all else text."""
-    return tuple(type_ if _is_bytes(type_) else Scalar("varchar") for type_ in types)
+    return tuple(type_ if is_bytes(type_) else Scalar("varchar") for type_ in types)
 
 
 def _value(cell: str, type_: DataType) -> str:
     if not is_marked(type_):
         return cell
-    if _is_bytes(type_):
+    if is_bytes(type_):
         return f"unhex(substr({cell}, 2))"
     return f"CASE WHEN {cell}[1] = 'x' THEN substr({cell}, 2) ELSE decode(unhex(substr({cell}, 2))) END"
 
 
-def _is_bytes(type_: DataType) -> bool:
+def is_bytes(type_: DataType) -> bool:
+    """Tell whether values of a type are bytes."""
     return isinstance(type_, Scalar) and type_.name == "blob"
 
 
@@ -141,7 +142,3 @@ def _full(path: str, error: OSError) -> ShortageError:
     return ShortageError(
         f"What was fetched cannot be kept: {error.strerror}.", hint=f"Free some space at {Path(path).parent}."
     )
-
-
-CellOf = Callable[[object], str]
-"""Writes one value as its cell."""

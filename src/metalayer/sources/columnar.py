@@ -17,6 +17,8 @@ from metalayer.sources.delimited import Field, Kept, rescue, unread
 from metalayer.sources.dialect import Writing
 from metalayer.sources.listing import engine_path
 
+NUMBER = Scalar("bigint")
+"""The type of a row's position."""
 _FIXED = re.compile(r"\[\d+\]")
 
 
