@@ -26,7 +26,7 @@ from metalayer.core.plans import PLAN, lines, of_plan
 from metalayer.core.project import Project
 from metalayer.core.run import Explained, Plan, RunResult, State
 from metalayer.core.schema import Schema
-from metalayer.core.source import Pending, Surroundings
+from metalayer.core.source import CapturesChanges, Pending, Surroundings
 from metalayer.governance.access import OWNER, Access, Reader, secure
 from metalayer.governance.relations import Relations
 from metalayer.metastore import backfills, batches, facts, publications
@@ -629,6 +629,20 @@ class Workspace:
                     found[name] = self.source(model).check({part: state.position for part, state in cursor.items()})
                 except (SourceError, UsageError) as error:
                     found[name] = Pending(trouble=error.message)
+        return found
+
+    def capturing(self, table: TableName) -> CapturesChanges:
+        """Return the source of a table whose changes are captured.
+
+        Raises:
+            UsageError: nothing is kept at its server.
+        """
+        found = self.source(self.project.model(table))
+        if not isinstance(found, CapturesChanges):
+            raise UsageError(
+                f"Nothing is set up at the source of {table}: it is looked at when it is loaded.",
+                hint="That is for tables of PostgreSQL with `load: cdc`.",
+            )
         return found
 
     def cursor(self, table: TableName) -> dict[str, facts.PartState]:

@@ -509,6 +509,7 @@ def _tell(model: Model, batch: Batch, context: RunContext, account: IngestAccoun
     for item in batch.aside:
         notes.append(f"set aside {item.name}: {item.reason}")
         context.say(EventKind.FILE_SET_ASIDE, notes[-1], model.name, part=item.name, reason=item.reason)
+    notes.extend(batch.notes)
     # A declaration without columns takes those it finds: that is no drift.
     for sentence in batch.drift if model.columns else ():
         notes.append(sentence)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from metalayer.core.objects import NO_ACCESS, StoreAccess
 from metalayer.core.schema import Column, DriftPolicy
@@ -130,6 +130,7 @@ class Batch:
             empty where they do not. A loader makes a view of that name, where there is a table.
         ordered: whether the next batch builds on this one, as in a stream: it is never set aside; where it cannot be
             read, the load fails and nothing is passed over.
+        notes: what people should know of the batch, as sentences.
     """
 
     columns: tuple[Column, ...]
@@ -148,6 +149,7 @@ class Batch:
     drift: tuple[str, ...] = ()
     before: str = ""
     ordered: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,46 @@ class Source(Protocol):
 
     def acknowledge(self, cursor: Cursor) -> None:
         """Tell the source what is committed, after it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStatus:
+    """How a source whose server keeps changes for us stands.
+
+    Attributes:
+        name: what is kept there is called.
+        state: what the next run does, in words.
+        trouble: why it cannot go on, or what should not stay so; empty where all is well.
+        hint: what helps.
+        loaded: up to where changes are loaded, as the server writes it; empty where nothing is.
+        behind_bytes: how much of the server's log lies behind that; None where nothing is loaded.
+        held_bytes: how much of its log the server keeps for us; None where it keeps nothing.
+    """
+
+    name: str
+    state: str
+    trouble: str = ""
+    hint: str = ""
+    loaded: str = ""
+    behind_bytes: int | None = None
+    held_bytes: int | None = None
+
+
+@runtime_checkable
+class CapturesChanges(Protocol):
+    """A source that has something of its own at its server, which has to be made and dropped."""
+
+    def setup(self, *, anew: bool = False) -> tuple[str, ...]:
+        """Make what is needed there, and say what was made; ``anew``: so that the next run takes a new snapshot."""
+        ...
+
+    def teardown(self) -> tuple[str, ...]:
+        """Drop what was made there, and say what was dropped."""
+        ...
+
+    def status(self, cursor: Cursor) -> CaptureStatus:
+        """Look how it stands, changing nothing."""
         ...
 
 

@@ -18,7 +18,7 @@ from metalayer.sources.delimited import Kept, rescue, unread
 from metalayer.sources.dialect import Writing
 from metalayer.sources.matching import match
 from metalayer.sources.pgoutput import Lines, Spooled, read_lines
-from metalayer.sources.postgres_types import OwnType, text_of, value
+from metalayer.sources.postgres_types import OwnType, is_padded, text_of, value
 
 BEFORE = "metalayer_before"
 _ALWAYS_FIT = frozenset(
@@ -211,7 +211,8 @@ def _typed(plan: _Plan, read: _Read, names: Mapping[str, str], op: str, at: str,
         if place is None:
             outer.append(f"CAST(NULL AS {type_}) AS {name}")
             continue
-        text, given = f"v{place}", read.types[place]
+        padded = is_padded(read.lines.shape.columns[place].type, plan.captured.own)
+        text, given = f"rtrim(v{place}, ' ')" if padded else f"v{place}", read.types[place]
         inner.append(f"{_value(text, given, type_)} AS c{number}")
         outer.append(f"c{number} AS {name}")
         if not (_fits(given) and (given == type_ or widens(given, type_) or is_text(type_))):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from metalayer.core.errors import ShortageError, SourceError
 from metalayer.core.names import quote
 from metalayer.core.schema import CHANGE_CAPTURE, Column, DriftPolicy
-from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, Position, SetAside, Surroundings
+from metalayer.core.source import Batch, CaptureStatus, Cursor, Engine, Part, Pending, Position, SetAside, Surroundings
 from metalayer.sources import change_rows, pgoutput
 from metalayer.sources.looks import Place
 from metalayer.sources.postgres_slot import (
@@ -41,6 +41,10 @@ _NEAR = 4 << 20
 It is also how far the server's log may run on before a position moves though nothing came for the table."""
 
 
+HELD_WARNING = 1 << 30
+"""How much of its log a server may keep for a slot before it is told."""
+
+
 class Course(Enum):
     """What is to be done: begin with a snapshot, begin anew where there was something, or follow the stream."""
 
@@ -58,13 +62,9 @@ def course(wanted: Wanted, standing: Standing, before: Position | None) -> Cours
     if standing.level != "logical":
         raise level_error(wanted)
     slot, life = standing.slot, standing.life
-    owner, _, system = standing.owner.partition(" ")
+    system = standing.owner.partition(" ")[2]
     if before is None or "life" not in before:
-        if life is not None and owner and owner != wanted.owner:
-            raise SourceError(
-                f"Changes of {wanted.table} are captured by another installation under the same name ({wanted.name}).",
-                hint="Give this project or environment another name. To take over: metalayer source setup TABLE --anew",
-            )
+        belongs(wanted, standing)
         return Course.BEGIN if before is None else Course.ANEW
     if life is None:
         raise lost(wanted, f"the publication {wanted.name} is gone, and what it should have told with it")
@@ -82,6 +82,21 @@ def course(wanted: Wanted, standing: Standing, before: Position | None) -> Cours
         there, here = lsn_text(slot.confirmed), lsn_text(_at(before))
         raise lost(wanted, f"somebody else has read the slot {wanted.name} up to {there}, and only {here} is loaded")
     return Course.FOLLOW
+
+
+def belongs(wanted: Wanted, standing: Standing) -> None:
+    """See that nobody else captures under the name.
+
+    Raises:
+        SourceError: somebody does.
+    """
+    owner = standing.owner.partition(" ")[0]
+    if standing.life is not None and owner and owner != wanted.owner:
+        raise SourceError(
+            f"Changes of {wanted.table} are captured by another installation under the same name ({wanted.name}).",
+            hint="Give this project or environment another name. To take over: "
+            f"metalayer source setup {wanted.here} --anew",
+        )
 
 
 def fits(wanted: Wanted, table: ServerTable, key: Sequence[str]) -> None:
@@ -182,12 +197,84 @@ class CaptureSource:
             with connected(self.wanted) as server:
                 server.advance(_at(position))
 
+    def setup(self, *, anew: bool = False) -> tuple[str, ...]:
+        """Make the publication; the slot is made with the snapshot, by the next run.
+
+        Raises:
+            SourceError: changes of the table cannot be captured, or somebody else has the name.
+        """
+        wanted = self.wanted
+        with connected(wanted) as server:
+            standing = server.standing()
+            if standing.level != "logical":
+                raise level_error(wanted)
+            fits(wanted, server.table(), self.key)
+            done = self._dropped(server) if anew else ()
+            if not anew:
+                belongs(wanted, standing)
+            if not anew and standing.life is not None and server.publishes():
+                return (f"the publication {wanted.name} is there",)
+            server.publish()
+        return (*done, f"made the publication {wanted.name}")
+
+    def teardown(self) -> tuple[str, ...]:
+        """Drop the slot and the publication; the server keeps nothing for us then."""
+        with connected(self.wanted) as server:
+            return self._dropped(server)
+
+    def _dropped(self, server: Server) -> tuple[str, ...]:
+        slot, publication = server.withdraw()
+        words = (("slot", slot), ("publication", publication))
+        return tuple(f"dropped the {word} {self.wanted.name}" for word, was_there in words if was_there)
+
+    def status(self, cursor: Cursor) -> CaptureStatus:
+        """Look how the slot and the publication stand, changing nothing.
+
+        Raises:
+            SourceUnavailableError: the database does not answer.
+        """
+        before, wanted = cursor.get(self.wanted.table), self.wanted
+        with connected(wanted) as server:
+            standing = server.standing()
+        slot = standing.slot
+        behind = None if before is None or "lsn" not in before else max(0, standing.end - _at(before))
+        found = CaptureStatus(
+            wanted.name,
+            "",
+            loaded="" if behind is None or before is None else lsn_text(_at(before)),
+            behind_bytes=behind,
+            held_bytes=None if slot is None else slot.held_bytes,
+        )
+        try:
+            way = course(wanted, standing, before)
+        except SourceError as error:
+            return replace(found, state="cannot go on", trouble=error.message, hint=error.hint)
+        state = {
+            Course.BEGIN: "begins with a snapshot",
+            Course.ANEW: "takes a new snapshot",
+            Course.FOLLOW: "follows",
+        }[way]
+        if way is not Course.FOLLOW and slot is not None:
+            hint = f"Run it, or let the server forget it: metalayer source teardown {wanted.here}"
+            return replace(found, state=state, trouble="the server keeps its log for nobody", hint=hint)
+        said = held_too_much(wanted, standing)
+        return replace(found, state=state, trouble=said, hint="Run it more often, or see why it fails." if said else "")
+
+
+def held_too_much(wanted: Wanted, standing: Standing) -> str:
+    """Return that the server keeps much of its log for a slot, where it does."""
+    held = 0 if standing.slot is None else standing.slot.held_bytes
+    if held < HELD_WARNING:
+        return ""
+    return f"the server keeps {held / 2**30:.1f} GiB of its log for the slot {wanted.name}: its disk may fill up"
+
 
 def captured(
     place: Place, table: str, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy
 ) -> CaptureSource:
     """Return a table's changes as a source."""
-    wanted = Wanted(place, table, name_of(around, table), owner_of(around))
+    here = around.table.partition(".")[2] or table
+    wanted = Wanted(place, table, name_of(around, table), owner_of(around), here)
     own = frozenset(column.name for column in CHANGE_CAPTURE)
     return CaptureSource(wanted, tuple(c for c in columns if c.name not in own), around.key, drift)
 
@@ -266,6 +353,7 @@ class _Rows:
         end, most = server.standing().end, self.source.most
         table = server.table()
         own = self._own_types(table)
+        said = held_too_much(wanted, self.standing)
         while end > _at(position):
             server.advance(_at(position))
             directory = self.engine.spool()
@@ -274,7 +362,9 @@ class _Rows:
             reached = max(end, spooled.reached) if is_all else spooled.reached
             moved = {**position, "lsn": reached, "last": spooled.last, "changed_at": spooled.changed_at}
             if spooled.files or spooled.truncates:
-                yield change_rows.changes_batch(self._captured(table, own), spooled, moved)
+                batch = change_rows.changes_batch(self._captured(table, own), spooled, moved)
+                yield replace(batch, notes=(said,) if said else ())
+                said = ""
                 position, most = moved, self.source.most
             elif is_all:
                 if reached - _at(position) > _NEAR:

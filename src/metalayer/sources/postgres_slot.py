@@ -38,12 +38,14 @@ class Wanted:
         table: the table, with its schema where it has one.
         name: the name of its slot and its publication.
         owner: who captures: tells this installation from others that have the same project and environment.
+        here: what the table is called here, without its layer: as verbs take it.
     """
 
     place: Place
     table: str
     name: str
     owner: str
+    here: str
 
     @property
     def path(self) -> str:
@@ -235,7 +237,8 @@ def lost(wanted: Wanted, why: str) -> SourceError:
     """Return the error that changes are not there any more."""
     return SourceError(
         f"Changes of {wanted.table} are lost: {why}.",
-        hint="Take a new snapshot, which also tells what was deleted meanwhile: metalayer source setup TABLE --anew",
+        hint="Take a new snapshot, which also tells what was deleted meanwhile: "
+        f"metalayer source setup {wanted.here} --anew",
     )
 
 

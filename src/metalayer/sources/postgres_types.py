@@ -27,6 +27,7 @@ _SCALARS: Mapping[int, str] = {
     3802: "json",
 }
 _TEXTS = frozenset({18, 19, 25, 1042, 1043})
+_PADDED = 1042
 _NUMERIC = 1700
 _LISTS: Mapping[int, int] = {
     1000: 16,
@@ -83,6 +84,12 @@ def is_list(number: int, own: Mapping[int, OwnType]) -> bool:
     """Tell whether a type's texts are those of arrays."""
     found = own.get(number)
     return bool(found.element) or found.base in _LISTS if found is not None else number in _LISTS
+
+
+def is_padded(number: int, own: Mapping[int, OwnType]) -> bool:
+    """Tell whether a type's texts are filled up with blanks that mean nothing."""
+    found = own.get(number)
+    return (number if found is None else found.base) == _PADDED
 
 
 def text_of(number: int, modifier: int, own: Mapping[int, OwnType], depth: int = 1) -> TextOf:

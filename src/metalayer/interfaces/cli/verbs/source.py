@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -223,6 +225,77 @@ def reload(call: Call, batch: str) -> None:
     note("Next: metalayer run")
 
 
+@verb("setup", examples=("metalayer source setup crm", "metalayer source setup crm_customers --anew"))
+@click.argument("name")
+@click.option("--anew", is_flag=True, help="Drop what is there first: the next run takes a new snapshot.")
+def setup(call: Call, name: str, *, anew: bool) -> None:
+    """Make at a source's server what captures its changes.
+
+    A run makes it by itself where it may. Do it before where another user has the rights, or after changes were lost
+    (--anew): the next run then takes a new snapshot, which also tells what was deleted in between. NAME is a table of
+    bronze, or a source with all its tables.
+    """
+    with call.open() as workspace:
+        tables = named(workspace.project, name)
+        call.confirm(f"set up the capture of {', '.join(map(str, tables))}{' anew' if anew else ''}")
+        answers = [{"table": str(found), "done": workspace.capturing(found).setup(anew=anew)} for found in tables]
+    _tell_done(call, answers)
+    if not call.json:
+        note("Next: metalayer run")
+
+
+@verb("teardown", examples=("metalayer source teardown crm_customers",))
+@click.argument("name")
+def teardown(call: Call, name: str) -> None:
+    """Drop at a source's server what captures its changes.
+
+    The server then keeps nothing of its log for us. What is loaded stays; to go on later takes a new snapshot. Do it
+    before a table leaves the project: what nobody reads fills the server's disk.
+    """
+    with call.open() as workspace:
+        tables = named(workspace.project, name)
+        call.confirm(f"end the capture of {', '.join(map(str, tables))}")
+        answers = [{"table": str(found), "done": workspace.capturing(found).teardown()} for found in tables]
+    _tell_done(call, answers)
+
+
+def _tell_done(call: Call, answers: Sequence[Mapping[str, Sequence[str]]]) -> None:
+    if call.json:
+        print_json(answers)
+        return
+    for answer in answers:
+        for line in answer["done"] or ("nothing was there",):
+            say(f"{answer['table']}: {line}")
+
+
+@verb("status", examples=("metalayer source status crm",))
+@click.argument("name")
+def status(call: Call, name: str) -> None:
+    """Look how the capture of a source's changes stands.
+
+    It tells what the next run does, how far it is behind, and how much of its log the server keeps for it. The exit
+    code is 1 where a capture cannot go on.
+    """
+    answers = []
+    with call.open() as workspace:
+        for found in named(workspace.project, name):
+            cursor = {part: state.position for part, state in workspace.cursor(found).items()}
+            answers.append({"table": str(found), **asdict(workspace.capturing(found).status(cursor))})
+    if call.json:
+        print_json(answers)
+    else:
+        names = ["table", "name", "state", "loaded", "behind_bytes", "held_bytes"]
+        rows = [[Label("" if answer[word] is None else str(answer[word])) for word in names] for answer in answers]
+        right = [word.endswith("bytes") for word in names]
+        for line in table([word.replace("_", " ") for word in names], rows, right=right, width=screen_width()):
+            say(line)
+        for answer in answers:
+            if answer["trouble"]:
+                note(f"{answer['table']}: {answer['trouble']}\n  mend: {answer['hint']}")
+    if any(answer["state"] == "cannot go on" for answer in answers):
+        raise SystemExit(1)
+
+
 def named(project: Project, name: str) -> list[TableName]:
     """Return the tables of a source: by the table's name, with or without its layer, or by that of its declaration.
 
@@ -243,5 +316,5 @@ def named(project: Project, name: str) -> list[TableName]:
     return found
 
 
-for _verb in (add, list_sources, check, retract, reload):
+for _verb in (add, list_sources, check, retract, reload, setup, teardown, status):
     command.add_command(_verb)
