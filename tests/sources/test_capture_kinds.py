@@ -78,7 +78,7 @@ VALUES = {
     "en": ("mood", "'sad'"),
     "len": ("mood[]", "'{sad,glad}'"),
     "dom": ("amount", "12.5"),
-    "ip": ("inet", "'10.0.0.1'"),
+    "ip": ("inet", "'192.0.2.1'"),
     "rng": ("int4range", "'[1,5)'"),
 }
 

@@ -690,6 +690,23 @@ SHAPES: Mapping[str, Shape] = {
         ),
         held=_truth("whether runs refuse until `rollback --release`"),
     ),
+    **{
+        f"source {verb}": _list(_object("", table=_TABLE, done=_list(_text(), said)))
+        for verb, said in (("setup", "what was made or dropped"), ("teardown", "what was dropped"))
+    },
+    "source status": _list(
+        _object(
+            "",
+            table=_TABLE,
+            name=_text("what its slot and publication are called"),
+            state=_text("what the next run does"),
+            trouble=_text("why it cannot go on, or what should not stay so"),
+            hint=_text("what helps"),
+            loaded=_text("up to where changes are loaded"),
+            behind_bytes=_maybe(_count("how much of the server's log lies behind that")),
+            held_bytes=_maybe(_count("how much of its log the server keeps for it")),
+        )
+    ),
     "source retract": _object(
         "",
         batch=_text("its id"),
