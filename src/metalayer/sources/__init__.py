@@ -15,6 +15,7 @@ from metalayer.core.model import Ingest, Model
 from metalayer.core.schema import Schema
 from metalayer.core.source import Source, SourceType, Surroundings
 from metalayer.sources.databases import DUCKDB, MYSQL, POSTGRES, SQLITE
+from metalayer.sources.dlt_resources import DLT
 from metalayer.sources.files import CSV, EXCEL, JSON, JSONL, PARQUET, TSV, FileSource
 from metalayer.sources.http.source import HTTP
 from metalayer.sources.inbox import INBOX
@@ -28,7 +29,7 @@ __all__ = ["KNOWN", "open_source", "registered", "source_type"]
 _GROUP = "metalayer.sources"
 _BUILT_IN: Mapping[str, SourceType] = {
     item.name: item
-    for item in (CSV, TSV, JSON, JSONL, PARQUET, EXCEL, POSTGRES, MYSQL, SQLITE, DUCKDB, INBOX, HTTP, SQL)
+    for item in (CSV, TSV, JSON, JSONL, PARQUET, EXCEL, POSTGRES, MYSQL, SQLITE, DUCKDB, INBOX, HTTP, SQL, DLT)
 }
 
 

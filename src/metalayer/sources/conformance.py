@@ -294,7 +294,7 @@ def _account(batch: Batch, engine: Engine) -> None:
     rejected = _counted(engine, f"SELECT _source, count(*) FROM ({batch.rejects}) GROUP BY 1" if batch.rejects else "")
     read = _counted(engine, batch.read or "")
     for part in batch.parts:
-        if part.numbered_after is not None:
+        if part.numbered_after is not None and part.name not in read:
             numbers = engine.query(f"SELECT max(_position) FROM ({part.rows})")[0][0]
             read[part.name] = int(str(numbers or part.numbered_after)) - part.numbered_after
     for name, rows_yielded in yielded.items():

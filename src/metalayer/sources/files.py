@@ -240,24 +240,12 @@ class FileSource:
                 ) from error
             yield self._reading_of(taken, self.columns)
 
-    def spooled(self, found: Found, engine: Engine) -> Batch:
-        """Return the batch that reads one file of fetched records, every one of which is looked at first.
-
-        Under ``evolve`` and ``rescue`` it is taken whatever fields it has: it cannot be sent back.
-
-        Raises:
-            SourceError: the declaration allows no difference, and there is one.
-        """
-        shape = look(found, self.format, self._given, self.columns, engine, whole=True)
-        matched = match(self.columns, shape.labels)
-        if shape.labels and self.columns and self.drift == "fail":
-            self._refuse_misfit(shape.labels, matched, self.columns)
-        work = _Work(found, "new", None)
-        return self._assemble([_Taken(work, {}, ShapedFile(found, shape, matched), _NONE)], self.columns, engine)
-
     @contextmanager
-    def fetched(self, name: str, path: str, engine: Engine) -> Iterator[Batch]:
+    def fetched(self, name: str, path: str, engine: Engine, *, anything: bool = False) -> Iterator[Batch]:
         """Yield a batch of one file that another source fetched, as the part of a name; its position is empty.
+
+        With ``anything``, records of JSON that have none of the declared fields are taken like others: they cannot be
+        sent back.
 
         Raises:
             SourceError: the file is not of the declared shape.
@@ -268,7 +256,7 @@ class FileSource:
                 # Each record is looked at: what a server gave cannot be read again when a field is missed.
                 shape = look(found, self.format, self._given, self.columns, engine, whole=True)
                 file = ShapedFile(found, shape, match(self.columns, shape.labels))
-                if shape.labels and self.columns:
+                if shape.labels and self.columns and not (anything and self.drift != "fail"):
                     self._refuse_misfit(shape.labels, file.match, self.columns)
             else:
                 file = self._shape(found, self.columns, engine, copies)

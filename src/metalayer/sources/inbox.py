@@ -21,7 +21,7 @@ from metalayer.core.source import Batch, Cursor, Engine, Part, Pending, SourceTy
 from metalayer.sources.dialect import JsonDialect
 from metalayer.sources.files import FileSource
 from metalayer.sources.formats import Format, JsonOptions
-from metalayer.sources.listing import Found
+from metalayer.sources.spooled import placed
 
 if TYPE_CHECKING:
     from metalayer.metastore.facts import Connection
@@ -87,11 +87,12 @@ class InboxSource:
                 spooled = _spool(connection, self.table, loaded, last, place)
             if spooled is None:
                 return
-            file = Found(PART, str(place), spooled.size, 0)
             reader = FileSource(Format.JSONL, JsonOptions((), self.options.dialect), columns, "/", self.drift)
-            batch = _placed(reader.spooled(file, engine), spooled, passed)
-            columns, loaded, passed = batch.columns, spooled.last, passed + spooled.records
-            yield batch
+            position = {"id": spooled.last, "records": passed + spooled.records}
+            with reader.fetched(PART, str(place), engine, anything=True) as batch:
+                columns = batch.columns
+                yield _answered(placed(batch, position, passed=passed), spooled.records)
+            loaded, passed = spooled.last, passed + spooled.records
             place.unlink(missing_ok=True)
 
     def confirm(self, part: Part) -> bool:  # noqa: ARG002 - a `Source`
@@ -167,23 +168,10 @@ def _refuse(error: OSError) -> NoReturn:
     ) from error
 
 
-def _placed(batch: Batch, spooled: _Spooled, passed: int) -> Batch:
-    """Return a batch whose records are numbered behind those that were loaded before, in all its readings."""
-    position = {"id": spooled.last, "records": passed + spooled.records}
-    parts = tuple(
-        replace(
-            part,
-            position=position,
-            rows=f"SELECT * REPLACE (_position + {passed} AS _position) FROM ({part.rows})",
-            numbered_after=passed,
-        )
-        for part in batch.parts
-    )
-    rejects = batch.rejects and f"SELECT * REPLACE (line + {passed} AS line) FROM ({batch.rejects})"
-    # What was answered for is what must arrive: the account is held against the door's count, not the reader's.
-    read = f"SELECT {literal(PART)}, {spooled.records}"
-    others = tuple(_placed(other, spooled, passed) for other in batch.alternatives)
-    return replace(batch, parts=parts, rejects=rejects or None, read=read, alternatives=others)
+def _answered(batch: Batch, records: int) -> Batch:
+    """Return a batch whose account is held against what was answered for, not against what the reader counts."""
+    others = tuple(_answered(other, records) for other in batch.alternatives)
+    return replace(batch, read=f"SELECT {literal(PART)}, {records}", alternatives=others)
 
 
 def _open(options: InboxOptions, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy) -> InboxSource:

@@ -26,6 +26,7 @@ from metalayer.core.source import (
     Surroundings,
 )
 from metalayer.sources.http.options import ChildOptions, HttpOptions, joined
+from metalayer.sources.spooled import placed
 
 if TYPE_CHECKING:
     from metalayer.sources.http.client import Clock
@@ -167,34 +168,9 @@ class HttpSource:
             dialect = self.own.json_dialect
             source = FileSource(Format.JSONL, JsonOptions((chunk.path,), dialect), columns, self.root, self.drift)
         with source.fetched(self.name, chunk.path, engine) as batch:
-            yield replace(
-                _placed(batch, chunk.position, passed=passed, supersedes=supersedes), already_rows=chunk.skipped
-            )
-
-
-def _placed(batch: Batch, position: Position, *, passed: int, supersedes: bool) -> Batch:
-    """Return a batch of a file as one of the API: with its position, and its records numbered on from the last."""
-    columns = ", ".join(quote(column.name) for column in batch.columns)
-    parts = tuple(
-        replace(
-            part,
-            position=position,
-            rows=f"SELECT {columns}, _position + {passed} AS _position, _rescued FROM ({part.rows})"
-            if passed
-            else part.rows,
-            supersedes=supersedes,
-            reason="changed" if supersedes else "new",
-        )
-        for part in batch.parts
-    )
-    rejects = batch.rejects
-    if rejects is not None and passed:
-        rejects = f"SELECT _source, line + {passed} AS line, text, reason FROM ({rejects})"
-    shifts = batch.shifts
-    if shifts is not None and passed:
-        shifts = f"SELECT _source, first + {passed} AS first, shift FROM ({shifts})"
-    others = tuple(_placed(other, position, passed=passed, supersedes=supersedes) for other in batch.alternatives)
-    return replace(batch, parts=parts, rejects=rejects, shifts=shifts, alternatives=others)
+            reason = "changed" if supersedes else "new"
+            moved = placed(batch, chunk.position, passed=passed, supersedes=supersedes, reason=reason)
+            yield replace(moved, already_rows=chunk.skipped)
 
 
 def _nothing(name: str, position: Position, columns: Sequence[Column]) -> Batch:
