@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from metalayer.core.schema import schema
 from metalayer.core.source import Engine, Source, SourceType, Surroundings
 from metalayer.objects import Store, buckets
 from metalayer.sources import files, registered
-from metalayer.sources.conformance import CHECKS, Probe
+from metalayer.sources.conformance import CHECKS, TROUBLES, LockedOut, Probe, TroubledProbe
 from metalayer.sources.drafting import draft_source
 from metalayer.sources.formats import ExcelOptions, JsonOptions, ParquetOptions, TextOptions
 from metalayer.sources.remote import _pattern
@@ -45,6 +46,7 @@ class ObjectProbe(FileProbe):
 
     s3: S3 | None = None
     web: Web | None = None
+    silence: str = ""
     name: str = field(default_factory=lambda: f"b{uuid.uuid4().hex}")
 
     def __post_init__(self) -> None:
@@ -54,20 +56,20 @@ class ObjectProbe(FileProbe):
             self.upload(path)
 
     def upload(self, path: Path) -> None:
-        if self.web is not None:
-            self.web.files[f"/{path.name}"] = path.read_bytes()
-        else:
-            assert self.store is not None
+        if self.store is not None:
             put(self.store, f"in/{path.name}", path.read_bytes(), self.root.parent)
+        else:
+            assert self.web is not None
+            self.web.files[f"/{path.name}"] = path.read_bytes()
 
     def open(self) -> Source:
         paths: tuple[str, ...] = (f"s3://{self.name}/in/*",)
         access = StoreAccess()
-        if self.web is not None:
-            paths = tuple(f"{self.web.address}{path}" for path in self.web.files)
-        else:
-            assert self.s3 is not None
+        if self.s3 is not None:
             access = self.s3.access
+        else:
+            assert self.web is not None
+            paths = tuple(f"{self.web.address}{path}" for path in self.web.files)
         options = {"parquet": ParquetOptions, "excel": ExcelOptions, "jsonl": JsonOptions, "csv": TextOptions}
         around = Surroundings(str(self.root), objects=access)
         return self.type.open(options[self.type.name](paths), COLUMNS, around, "evolve")
@@ -75,7 +77,64 @@ class ObjectProbe(FileProbe):
     def change(self) -> str | None:
         name = super().change()
         self.upload(self.root / str(name))
-        return f"{self.web.address}/{name}" if self.web is not None else f"s3://{self.name}/in/{name}"
+        if self.s3 is not None:
+            return f"s3://{self.name}/in/{name}"
+        assert self.web is not None
+        return f"{self.web.address}/{name}"
+
+    def drift(self) -> bool:
+        path = self.root / f"drifted.{self.suffix}"
+        path.write_text("id,note,more\nnine,x,y\n")
+        self.upload(path)
+        return True
+
+    def locked_out(self) -> LockedOut:
+        assert self.web is not None
+        self.web.password = "another"
+        access = StoreAccess(key="me", secret=SECRET, region="us-east-1", endpoint=self.web.address)
+        path, named = (
+            (f"{self.web.address}/0.csv", self.web.address) if self.s3 is None else (f"s3://{self.name}/in/", self.name)
+        )
+        return LockedOut(self.elsewhere(path, access), SECRET, named)
+
+    def silent(self) -> Source:
+        path = f"{self.silence}/a.csv" if self.s3 is None else f"s3://{self.name}/in/"
+        return self.elsewhere(path, StoreAccess("me", SECRET, region="us-east-1", endpoint=self.silence))
+
+    def elsewhere(self, path: str, access: StoreAccess) -> Source:
+        around = Surroundings(str(self.root), objects=access)
+        return self.type.open(TextOptions((path,)), COLUMNS, around, "evolve")
+
+
+@pytest.fixture
+def silence() -> Iterator[str]:
+    """The address of one who takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", ["a bucket", "the web"])
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda check: check.__name__)
+def test_objects_in_trouble(
+    trouble: Callable[[TroubledProbe, Engine], None],
+    kind: str,
+    tmp_path: Path,
+    engine: DuckEngine,
+    s3: S3,
+    web: Web,
+    silence: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buckets, "_RETRIES", 0)
+    monkeypatch.setattr(buckets, "_CLIENT", {"connect_timeout": "1 seconds", "timeout": "1 seconds"})
+    monkeypatch.setattr("metalayer.objects.web._TRIES", 1)
+    monkeypatch.setattr("metalayer.objects.web._TIMEOUT", 0.5)
+    directory = tmp_path / "project"
+    directory.mkdir()
+    probe = ObjectProbe(
+        registered()["csv"], directory, engine, s3=s3 if kind == "a bucket" else None, web=web, silence=silence
+    )
+    trouble(probe, engine)
 
 
 @pytest.fixture(params=["csv", "parquet", "csv on the web"])
@@ -233,6 +292,7 @@ def test_a_server_that_tells_nothing_is_asked_each_time(web: Web, engine: DuckEn
     source = files.CSV.open(options, COLUMNS, Surroundings(str(tmp_path)), "evolve")
     first = load(source, engine)
     assert list(first.cursor) == [f"{web.address}/a.csv?year=2026&token=…"]
+    assert source.check(first.cursor).unsure
     again = load(source, engine, first.cursor)
     assert (again.rows, again.touched) == ([], list(first.cursor))
     web.files["/a.csv"] = b"id,note\n2,x\n"

@@ -196,7 +196,7 @@ def _info(meta: Mapping[str, Any]) -> ObjectInfo:
         str(meta["path"]),
         int(meta["size"]),
         round(modified.timestamp() * 1_000_000) * 1000,
-        str(meta.get("e_tag") or ""),
+        str(meta.get("e_tag") or "").strip('"'),  # some stores quote it in one answer and not in another
         str(meta.get("version") or ""),
     )
 

@@ -107,11 +107,13 @@ class FileSource:
         found = self._find()
         work = self._work(cursor, found)
         present = {item.name for item in found}
+        untold = [item.found.url and not item.found.etag and not item.found.mtime_ns for item in work]
         return Pending(
             new=tuple(item.found.name for item in work if _loaded(item.before) is None),
             changed=tuple(item.found.name for item in work if _loaded(item.before) is not None),
             missing=tuple(sorted(name for name in cursor if name not in present)),
             unchanged=len(found) - len(work),
+            unsure=bool(untold) and all(untold),
         )
 
     def confirm(self, part: Part) -> bool:
