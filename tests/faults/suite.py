@@ -59,6 +59,7 @@ PARTS = {
         Part("births", kills.births, (1, 1), (1, 3), (20, 10)),
         Part("maintenance", kills.maintenance, (1, 3), (1, 10), (20, 25)),
         Part("retracts", undo.retracts, (1, 2), (1, 8), (20, 25)),
+        Part("rollbacks", undo.rollbacks, (1, 2), (1, 8), (20, 25)),
         Part("backups", undo.backups, (1, 2), (1, 4), (20, 15)),
         Part("answers", losses.answers, (1, 5), (1, 8), (20, 50)),
         Part("servers", losses.servers, (1, 4), (1, 8), (20, 25)),

@@ -1,4 +1,4 @@
-"""Undo and care that die on the way: batches taken out and loaded again, backups and restores begun anew.
+"""Undo and care that die on the way: batches out and in again, runs rolled back, backups and restores begun anew.
 
 What was begun is said once more, as a person would; afterwards all must be as if nobody had done anything.
 """
@@ -15,8 +15,14 @@ from faults.world import World
 RETRACTING = ["retract.after_stage", "commit.after_lock", "commit.after_catalog", "commit.after_facts"]
 RETRACTING += ["commit.after_commit", "commit.before_begin"]
 RELOADING = ["ingest.after_stage", "commit.after_facts", "commit.after_commit", "run.before_publish"]
+ROLLING_BACK = ["rollback.after_stage", "commit.before_begin", "commit.after_lock", "commit.after_catalog"]
+ROLLING_BACK += ["commit.after_facts", "commit.after_commit", "lake.after_file"]
 BACKING_UP = ["backup.after_dump", "backup.after_file", "backup.before_end"]
 RESTORING = ["restore.after_file", "restore.after_load"]
+
+
+Contents = dict[str, dict[str, int]]
+"""Each table's rows, and how often each is there."""
 
 
 def retracts(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
@@ -47,6 +53,56 @@ def retracts(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
             f"{replay}, step {world.number}", [text for text in (*found, *after.violations, after.error) if text]
         )
     return tally
+
+
+def rollbacks(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:
+    """Kill the way back of one or more runs; said again, what is derived is as before them, and runs on from there."""
+    tally, dice, world, killed = Tally(), random.Random(f"rollbacks {seed}"), World(seed), 0
+    replay = f"python tests/faults/suite.py rollbacks --seed {seed} --trials {trials}"
+    root, database = ground.project(f"rolled{seed}"), ground.database()
+    for _ in range(2):  # so that every table is there before what is taken back
+        world.step()
+        world.write(root)
+        warm(Job(str(root), database))
+    while killed < trials:
+        job = Job(str(root), database, seed=seed, step=world.number)
+        before, runs, found = warm(_but(job, "contents")), [], []
+        for _ in range(dice.choice((1, 1, 2, 3))):
+            world.step()
+            world.write(root)
+            found += _ended(warm(job))
+            runs.append(warm(_but(job, "latest")).state)
+        after = warm(_but(job, "contents"))
+        points = [dice.choice(ROLLING_BACK) for _ in range(dice.choice((1, 1, 2)))]
+        died = [_rolled(warm, job, runs[0], fault=f"{point}=kill:{dice.randint(1, 2)}") for point in points]
+        rolled = _rolled(warm, job, runs[0])
+        found += [] if rolled.state == "held" else [f"is {rolled.state or rolled.error} after a rollback"]
+        back, intact = warm(_but(job, "contents")), warm(_but(job, "intact", thorough=2))
+        found += unlike(back.contents, _mixed(before.contents, after.contents)) + _ended(intact)
+        refused = warm(job)
+        found += [] if "held" in refused.error.lower() else [f"ran while it was held: {refused.state} {refused.error}"]
+        found += _ended(warm(_but(job, "release")))
+        job = Job(str(root), database, seed=seed, step=world.number)
+        died.append(_killed(warm, job, "run", dice, ["commit.after_facts", "commit.after_commit", "lake.after_file"]))
+        found += _ended(warm(_but(job, "check", thorough=2)))
+        found += unlike(warm(_but(job, "contents")).contents, after.contents)
+        for one in died:
+            killed += one.killed
+            tally.count("killed rolling back or afterwards" if one.killed else "ended before", kills=one.killed)
+            found += [one.error] if one.error else []
+        tally.blame(f"{replay}, step {world.number}, {' then '.join(points)}", found)
+    return tally
+
+
+def _rolled(warm: Warm, job: Job, run: str, *, fault: str | None = None) -> Outcome:
+    return warm(Job(job.root, job.database, "rollback", arguments=[run], fault=fault, seed=job.seed, step=job.step))
+
+
+def _mixed(before: Contents, after: Contents) -> Contents:
+    """Return what is derived as it was before, and what was loaded as it is."""
+    derived = ("silver.", "gold.")
+    kept = {name: rows for name, rows in after.items() if not name.startswith(derived)}
+    return kept | {name: rows for name, rows in before.items() if name.startswith(derived)}
 
 
 def backups(ground: Ground, warm: Warm, seed: int, trials: int) -> Tally:

@@ -36,8 +36,10 @@ class Job:
         root: the project's directory.
         database: the URL of PostgreSQL; None is the embedded server.
         verb: ``run``, ``maintain``, ``check`` (a plain run, then the checker), ``look`` (the checker alone),
-            ``replay``, ``contents``, ``poll`` (read again and again), ``outside`` (as others would) or ``cli`` (what
-            ``arguments`` say, in the project's directory, with nothing in the environment but ``variables``).
+            ``replay``, ``contents``, ``intact`` (the checker without what is expected), ``latest`` (which run is the
+            newest), ``rollback`` and ``release`` (of the run in ``arguments``), ``poll`` (read again and again),
+            ``outside`` (as others would) or ``cli`` (what ``arguments`` say, in the project's directory, with nothing
+            in the environment but ``variables``).
         select: which tables to run; None is all.
         seconds: how long to read.
         fault: what METALAYER_FAILPOINT would say.
@@ -173,6 +175,15 @@ def work(job: Job) -> dict[str, Any]:  # noqa: C901, PLR0912 - a branch for each
                 return {"state": result.state.value, "error": _failures(result), "violations": found}
             case "retract" | "reload":
                 return _undo(workspace, job)
+            case "latest":
+                return {"state": next(run.run_id for run in workspace.history() if run.command == "run")}
+            case "intact":
+                return {"violations": invariants.check(workspace, snapshots=job.thorough)}
+            case "rollback":
+                return _roll_back(workspace, job.arguments[0])
+            case "release":
+                workspace.release()
+                return {"state": "done"}
             case "backup":
                 workspace.back_up(job.backups)
                 return {"state": "done"}
@@ -203,6 +214,19 @@ def _undo(workspace: Any, job: Job) -> dict[str, Any]:
         if not any(words in error.message for words in ("already", "is not retracted", "is held back any more")):
             raise
     return {"state": "done"}
+
+
+def _roll_back(workspace: Any, run: str) -> dict[str, Any]:
+    """Roll a run back with all later ones; what was rolled back already is."""
+    from metalayer.core.errors import UsageError
+
+    try:
+        workspace.rollback(run, with_later=True)
+    except UsageError as error:
+        if "was rolled back already" not in error.message:
+            raise
+    held = workspace.held()
+    return {"state": "held" if held is not None else "free"}
 
 
 def command(job: Job) -> dict[str, Any]:
