@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import re
 import select
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from metalayer.core.errors import (
 )
 from metalayer.metastore import embedded, migrations
 from metalayer.metastore.line import Line
-from metalayer.metastore.refusals import plain, refusal
+from metalayer.metastore.refusals import plain, refusal, refusal_by_code
 
 OLDEST_SERVER = 15
 APPLICATION = "metalayer"
@@ -488,7 +489,7 @@ def _cannot_connect(error: psycopg.Error, parameters: dict[str, str]) -> Metasto
     if len(password := parameters.get("password", "")) > 3:  # libpq does not tell it; a shorter one would spoil words
         said = said.replace(password, "***")
     message = f"Cannot connect to PostgreSQL at {_address(parameters)}: {said}."
-    known = refusal(str(error))
+    known = refusal(str(error)) or refusal_by_code(_code_of_refusal(parameters))  # a server may speak any language
     lasting = known.lasting if known is not None and known.lasting is not None else _answers(parameters)
     if not lasting:
         return MetastoreUnavailableError(
@@ -504,6 +505,29 @@ def _cannot_connect(error: psycopg.Error, parameters: dict[str, str]) -> Metasto
         if known is not None
         else "The server answers and refuses: correct user, password, database or TLS settings in the URL.",
     )
+
+
+def _code_of_refusal(parameters: dict[str, str]) -> str:
+    """Return the code by which the server refuses us, "" where it does not say one.
+
+    libpq tells only words of a connection that failed; what the server said is seen in what passes by.
+    """
+    try:
+        with tempfile.TemporaryFile() as passed:
+            connection = pq.PGconn.connect_start(make_conninfo("", **parameters).encode())
+            connection.trace(passed.fileno())
+            ends = time.monotonic() + _CONNECT_TIMEOUT
+            while (state := connection.connect_poll()) in {pq.PollingStatus.READING, pq.PollingStatus.WRITING}:
+                waited = ([connection.socket], []) if state == pq.PollingStatus.READING else ([], [connection.socket])
+                if not any(select.select(*waited, [], max(ends - time.monotonic(), 0))):
+                    break
+            connection.untrace()
+            connection.finish()
+            passed.seek(0)
+            said = re.findall(rb'\tErrorResponse\t.*? C "([0-9A-Z]{5})"', passed.read())
+            return said[-1].decode() if said else ""
+    except (psycopg.Error, OSError):  # not every system can listen to it
+        return ""
 
 
 def _answers(parameters: dict[str, str]) -> bool:

@@ -1,6 +1,6 @@
 """What it means when libpq cannot connect: which of its words call for which mend.
 
-Only words are looked at here; nothing is connected to. What is not known here is told as libpq says it.
+Only words and codes are looked at here; nothing is connected to. What is not known here is told as libpq says it.
 """
 
 from __future__ import annotations
@@ -83,9 +83,23 @@ _KNOWN: Mapping[str, Refusal] = {
 _PREFIX = re.compile(r'^(connection failed: )?(connection to server (at|on socket) "[^"]*"[^:]*? failed: )?(FATAL: +)?')
 
 
+_STATES: Mapping[str, str] = {
+    "28P01": "password authentication failed",
+    "28000": "pg_hba.conf rejects",
+    "3D000": 'database "" does not exist',
+    "53300": "too many connections",
+}
+"""The codes of servers that speak another language, and the words of one that speaks English."""
+
+
 def refusal(said: str) -> Refusal | None:
     """Return what libpq's words mean, where they are known."""
     return next((known for words, known in _KNOWN.items() if re.search(words, said)), None)
+
+
+def refusal_by_code(state: str) -> Refusal | None:
+    """Return what a server's code means, where it is known."""
+    return refusal(_STATES[state]) if state in _STATES else None
 
 
 def plain(said: str) -> str:
