@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from examples.guide import DEMO, ROOT, Block, Shell, blocks, fits
+from sources.capturing import logical_server
 from sources.databases import MARIADB, mariadb
 from stores import S3, s3_server
 
 MYSQL = "SHOP_DATABASE_URL"
 """A guide that speaks of it needs a MySQL or MariaDB server."""
+CAPTURED = "CRM_URL"
+"""A guide that speaks of it needs a PostgreSQL server that writes changes."""
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
 
@@ -51,12 +54,22 @@ def mysql(path: Path) -> Iterator[dict[str, str]]:
             yield {MYSQL: address}
 
 
+@pytest.fixture
+def captured(path: Path) -> Iterator[dict[str, str]]:
+    """The address of a PostgreSQL server whose changes can be captured, for the guides that name it."""
+    if CAPTURED not in path.read_text("utf-8"):
+        yield {}
+    else:
+        with logical_server() as server:
+            yield {CAPTURED: server.url}
+
+
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
 def test_every_block_of_a_guide_runs(
-    path: Path, tmp_path: Path, shared: Path, s3: S3 | None, mysql: dict[str, str]
+    path: Path, tmp_path: Path, shared: Path, s3: S3 | None, mysql: dict[str, str], captured: dict[str, str]
 ) -> None:
     shell = Shell(tmp_path, shared)
-    shell.environment |= mysql
+    shell.environment |= mysql | captured
     if s3 is not None:
         shell.environment |= s3.variables
     try:
