@@ -411,7 +411,8 @@ class Spooler:
         return self._file
 
     def _identity(self, values: Sequence[bytes | int | None]) -> tuple[bytes, ...]:
-        assert self._shape is not None  # noqa: S101 - described before its changes
+        if self._shape is None:
+            raise MessageError("a change of a table that was not described")
         return tuple(
             bytes(v) if isinstance(v, bytes) else b"" for v in (values[p] for p in self._shape.identity_places)
         )
