@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from metalayer.orchestration.shop import Restatement, Shop
     from metalayer.orchestration.trial import TrialResult
     from metalayer.project.environment import Settings
+    from metalayer.sources.previewing import Preview
 
 
 Reply = TypeVar("Reply")
@@ -135,6 +137,15 @@ def nobody(event: Event) -> None:
 
 def unheard(words: str) -> None:
     """Listen to no sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at a source found, how many seconds it took, and why where it could not be looked at."""
+
+    pending: Pending
+    seconds: float
+    error: MetaLayerError | None = None
 
 
 class Workspace:
@@ -644,6 +655,33 @@ class Workspace:
                 hint="That is for tables of PostgreSQL with `load: cdc`.",
             )
         return found
+
+    def look(self, table: TableName) -> Looked:
+        """Look at one source, reading no row; tell how long it took, and why where it cannot be looked at."""
+        cursor = {name: state.position for name, state in self.cursor(table).items()}
+        _ = self.lake  # what is opened here is not the source's time
+        begun, pending, error = time.perf_counter(), Pending(), None
+        try:
+            pending = self.source(self.project.model(table)).check(cursor)
+        except (SourceError, UsageError) as refused:
+            error = refused
+        return Looked(pending, time.perf_counter() - begun, error)
+
+    def preview(self, table: TableName, most: int = 10) -> Preview:
+        """Return the first rows of a source as they would land; nothing is written.
+
+        Raises:
+            SourceError: it cannot be read.
+        """
+        from metalayer.lake.scratch import scratch  # noqa: PLC0415 - the engine is imported when it is needed
+        from metalayer.sources import source_type  # noqa: PLC0415 - queries need no source
+        from metalayer.sources.previewing import looked_at, preview  # noqa: PLC0415 - as above
+
+        model = self.project.model(table)
+        if isinstance(model.query, Ingest):
+            model = looked_at(model, source_type(model.query.type))
+        with scratch() as engine:
+            return preview(self.source(model), engine, most, declared=bool(model.columns))
 
     def cursor(self, table: TableName) -> dict[str, facts.PartState]:
         """Return where each part of a source stands: loaded, loaded before under another name, or set aside."""

@@ -308,6 +308,18 @@ def test_sources(ran: Metalayer) -> None:
     (answer,) = held("source check", ran("source", "check", "orders", "-o", "json").json)
     assert (answer["new"], answer["unchanged"]) == ([], 1)
     assert "bronze.orders: 0 new" in ran("source", "check", "bronze.orders").out
+    assert "bronze.orders: 0 new" in ran("source", "check").out
+    (seen,) = held("source preview", ran("source", "preview", "orders", "-n", "2", "-o", "json").json)
+    assert (seen["table"], len(seen["rows"])) == ("bronze.orders", 2)
+    assert [column["name"] for column in seen["columns"]][-2:] == ["_position", "_rescued"]
+    shown = ran("source", "preview", "orders", "-n", "1").out.splitlines()
+    assert (shown[0], len(shown)) == ("bronze.orders", 5)
+    (ran.directory / "bronze" / "gone.yml").write_text("type: csv\npath: no/where.csv\n", "utf-8")
+    refused = ran("source", "check", "gone", "-o", "json", code=1)
+    (answer,) = held("source check", refused.json)
+    assert "no/where.csv" in answer["error"]["message"]
+    assert "mend:" in ran("source", "check", code=1).err
+    (ran.directory / "bronze" / "gone.yml").unlink()
     assert "bronze.orders" in ran("source", "list").out
 
 

@@ -242,6 +242,14 @@ class FileSource:
                 ) from error
             yield self._reading_of(taken, self.columns)
 
+    def of_one_file(self) -> FileSource:
+        """Return the source of the newest of the files alone, for a look at their rows."""
+        found = self._find()
+        if len(found) < 2:
+            return self
+        newest = max(found, key=lambda item: item.mtime_ns)
+        return replace(self, options=replace(self.options, path=(newest.name,)))
+
     @contextmanager
     def fetched(self, name: str, path: str, engine: Engine, *, anything: bool = False) -> Iterator[Batch]:
         """Yield a batch of one file that another source fetched, as the part of a name; its position is empty.

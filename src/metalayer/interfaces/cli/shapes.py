@@ -580,7 +580,20 @@ SHAPES: Mapping[str, Shape] = {
             changed=_list(_text(), "those that a run would load again"),
             missing=_list(_text(), "those that are gone; their rows stay"),
             unchanged=_count(),
+            unsure=_truth("whether only reading tells if what is named as changed has changed"),
             aside=_list(_object("", part=_text(), reason=_text()), "those that cannot be read"),
+            error=_maybe(_object("why it cannot be looked at", message=_text(), mend=_text())),
+            seconds=_number("how long the look took"),
+        )
+    ),
+    "source preview": _list(
+        _object(
+            "",
+            table=_TABLE,
+            columns=_list(_object("", name=_text(), type=_text())),
+            rows=_list({"type": "object"}, "the first rows, by column; _rescued holds what did not fit"),
+            rejects=_list(_object("", line=_count(), text=_text(), reason=_text()), "lines that cannot be parsed"),
+            notes=_list(_text(), "what differs from the declaration"),
         )
     ),
     "access users list": _list(_object("", **_USER)),

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -76,10 +76,21 @@ class Crawl:
         options: what the declaration says of the table, and of those whose records lead to it.
         clock: what time is.
         key: the columns that identify a record.
+        retries: how often a request is tried again at most, where that is less than declared.
     """
 
-    def __init__(self, options: HttpOptions | ChildOptions, clock: Clock, key: Sequence[str] = ()) -> None:
-        self._tables = tuple(Table(name, item, Client(item, clock)) for name, item in chain(options))
+    def __init__(
+        self,
+        options: HttpOptions | ChildOptions,
+        clock: Clock,
+        key: Sequence[str] = (),
+        *,
+        retries: int | None = None,
+    ) -> None:
+        tables = chain(options)
+        if retries is not None:
+            tables = tuple((name, replace(item, retries=min(retries, item.retries))) for name, item in tables)
+        self._tables = tuple(Table(name, item, Client(item, clock)) for name, item in tables)
         self._key = tuple(key) if len(self._tables) == 1 else ()
         self._keyed = bool(key)
         self._open = ExitStack()

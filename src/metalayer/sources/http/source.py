@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from metalayer.sources.http.crawl import Chunk, Crawl
 
 
+_LOOKS = 1
+"""How often a look is tried again: somebody waits for it, and a load tries longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpSource:
     """One table of an HTTP API.
@@ -81,7 +85,7 @@ class HttpSource:
             SourceUnavailableError: it does not answer.
         """
         before = cursor.get(self.name)
-        with self._crawl() as crawl:
+        with self._crawl(retries=_LOOKS) as crawl:
             news = crawl.glance(before)
         if before is None:
             return Pending(new=(self.name,))
@@ -139,11 +143,11 @@ class HttpSource:
     def acknowledge(self, cursor: Cursor) -> None:
         """Do nothing: an API keeps no account of its readers."""
 
-    def _crawl(self) -> Crawl:
+    def _crawl(self, retries: int | None = None) -> Crawl:
         from metalayer.sources.http.client import Clock  # noqa: PLC0415 - as above
         from metalayer.sources.http.crawl import Crawl  # noqa: PLC0415 - as above
 
-        return Crawl(self.options, self.clock or Clock(), self.key)
+        return Crawl(self.options, self.clock or Clock(), self.key, retries=retries)
 
     @contextmanager
     def _batch(

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import click
 
-from metalayer.core.errors import UsageError, did_you_mean
 from metalayer.core.model import Ingest
-from metalayer.core.names import TableName
 from metalayer.core.objects import is_remote
-from metalayer.core.project import Project
 from metalayer.interfaces.cli.options import Call, Noun, verb
 from metalayer.interfaces.cli.printing import note, print_json, say
 from metalayer.interfaces.cli.tables import Label, screen_width, table
 from metalayer.interfaces.cli.values import visible
+from metalayer.interfaces.cli.verbs.source_looks import check, named, preview
 
 command = Noun(name="source", help="Places outside that rows come from.")
 
@@ -124,41 +122,6 @@ def list_sources(call: Call) -> None:
         rows = [[Label(str(value)) for value in answer.values()] for answer in answers]
         for line in table([name.replace("_", " ") for name in names], rows, right=right, width=screen_width()):
             say(line)
-
-
-@verb("check", examples=("metalayer source check orders",))
-@click.argument("name")
-def check(call: Call, name: str) -> None:
-    """Look what is new in a source, loading nothing.
-
-    It tells what is new, changed and missing, and what was set aside and why.
-    """
-    answers = []
-    with call.open() as workspace:
-        tables = named(workspace.project, name)
-        for found, pending in workspace.pending(frozenset(tables)).items():
-            aside = [part for part in workspace.cursor(found).values() if part.state == "aside"]
-            answers.append(
-                {
-                    "table": str(found),
-                    "new": list(pending.new),
-                    "changed": list(pending.changed),
-                    "missing": list(pending.missing),
-                    "unchanged": pending.unchanged,
-                    "aside": [{"part": part.part, "reason": part.reason} for part in aside],
-                }
-            )
-    if call.json:
-        print_json(answers)
-        return
-    for answer in answers:
-        counts = [f"{len(answer[word])} {word}" for word in ("new", "changed", "missing")]  # type: ignore[arg-type]
-        say(f"{answer['table']}: {', '.join(counts)}, {answer['unchanged']} unchanged")
-        for word in ("new", "changed", "missing"):
-            for part in answer[word]:  # type: ignore[attr-defined]
-                say(f"  {word}: {visible(part)}")
-        for item in answer["aside"]:  # type: ignore[attr-defined]
-            say(f"  set aside: {visible(item['part'])}: {visible(item['reason'])}")
 
 
 @verb(
@@ -296,25 +259,5 @@ def status(call: Call, name: str) -> None:
         raise SystemExit(1)
 
 
-def named(project: Project, name: str) -> list[TableName]:
-    """Return the tables of a source: by the table's name, with or without its layer, or by that of its declaration.
-
-    Raises:
-        UsageError: there is no such source.
-    """
-    sources = {table: model.query for table, model in project.models.items() if isinstance(model.query, Ingest)}
-    found = [
-        table
-        for table, query in sources.items()
-        if name in {str(table), table.name} or (query.group and query.group == name)
-    ]
-    if not found:
-        known = [table.name for table in sources]
-        raise UsageError(
-            f"There is no source '{name}'.", hint=f"{did_you_mean(name, known)}`metalayer source list` lists them."
-        )
-    return found
-
-
-for _verb in (add, list_sources, check, retract, reload, setup, teardown, status):
+for _verb in (add, list_sources, check, preview, retract, reload, setup, teardown, status):
     command.add_command(_verb)
