@@ -263,6 +263,27 @@ def test_a_bucket_that_is_not_there(metastore: Metastore, settings: LakeSettings
         there(lake).store.head("x")
 
 
+def test_the_doctor_asks_the_store(lake: Lake, settings: LakeSettings) -> None:
+    assert there(lake).answers().startswith(f"{settings.data} answers; up to 20,480 MB of copies")
+    nowhere = depot(replace(settings, data="s3://no-such-bucket/x"))
+    assert nowhere is not None
+    with pytest.raises(LakeError, match="NoSuchBucket"):
+        nowhere.answers()
+
+
+def test_what_a_killed_process_left_half_fetched_goes(lake: Lake, writer: Writer) -> None:
+    writer.append(ORDERS, COLUMNS, "SELECT 1, 'x'")
+    (path,) = there(lake).listed()
+    spooled = Path(lake.settings.root, ".spill", "spool-1", "0.parquet")
+    spooled.parent.mkdir(parents=True)
+    for left in (spooled, path.with_name(f".{path.name}.ab.part")):
+        left.write_bytes(b"x")
+        os.utime(left, (1, 1))
+    replace(there(lake), most=0)._trim()
+    assert sorted(path.parent.iterdir()) == [path]
+    assert spooled.is_file()
+
+
 def test_the_engine_reads_no_network(lake: Lake, writer: Writer) -> None:
     writer.append(ORDERS, COLUMNS, "SELECT 1, 'x'")
     with lake.session(reader="extension") as session:

@@ -1,80 +1,72 @@
-"""A lake in an object store under whole runs: killed at the steps of a commit, nothing is lost and nothing doubled."""
+"""A source and a lake in an object store under whole runs: killed at any step, nothing is lost and nothing doubled."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from metalayer.core.failpoints import Failpoint
-from stores import S3, s3_server
+from metalayer.sources.conformance_kills import MOMENTS, Course, check_survives_kills
+from metalayer.workspace import Workspace
+from stores import put, s3_server
 
-ROOT = Path(__file__).resolve().parents[2]
-STEPS = (
-    Failpoint.LAKE_AFTER_FILE,
-    Failpoint.INGEST_AFTER_STAGE,
-    Failpoint.COMMIT_AFTER_FACTS,
-    Failpoint.COMMIT_AFTER_COMMIT,
+FILES = {
+    "metalayer.yml": "name: runs\nversion: 1\nenvironments: {dev: {threads: 1}}\n",
+    "bronze/orders.yml": "type: csv\npath: s3://shop-in/orders/*.csv\nkey: id\ncolumns: {id: bigint, note: varchar}\n",
+    "silver/orders.sql": "/*---\nkey: id\n---*/\nSELECT id, upper(note) AS note FROM bronze.orders__current\n",
+}
+SOME = (Failpoint.LAKE_AFTER_FILE, Failpoint.COMMIT_AFTER_FACTS, Failpoint.COMMIT_AFTER_COMMIT)
+
+
+@pytest.mark.parametrize(
+    "moments", [SOME, pytest.param((*MOMENTS, *SOME), marks=pytest.mark.full)], ids=["some", "all"]
 )
-SOURCE = """\
-type: csv
-path: data/*.csv
-key: id
-columns: {id: bigint, note: varchar}
-"""
-MODEL = """\
-/*---
-key: id
----*/
-SELECT id, upper(note) AS note FROM bronze.orders__current
-"""
-
-
-def run(root: Path, s3: S3, url: str, fault: str = "") -> int:
-    """Run the project in a process of its own."""
-    variables = {
-        **os.environ,
-        **s3.variables,
-        "METALAYER__DATABASE": url,
-        "METALAYER__LAKE__DATA": "s3://runs/prod",
-        "PYTHONPATH": str(ROOT / "src"),
-        **({"METALAYER_FAILPOINT": fault} if fault else {}),
-    }
-    command = [sys.executable, "-m", "metalayer.interfaces.cli", "-C", str(root), "run"]
-    return subprocess.run(command, env=variables, capture_output=True, check=False).returncode
-
-
-def test_killed_runs_lose_and_double_nothing(tmp_path: Path, new_database: object) -> None:
-    from metalayer.workspace import Workspace
-
-    url = new_database()  # type: ignore[operator]
-    for name, text in (
-        ("bronze/orders.yml", SOURCE),
-        ("silver/orders.sql", MODEL),
-        ("metalayer.yml", "name: runs\nversion: 1\n"),
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "data").mkdir()
+def test_killed_runs_lose_and_double_nothing(
+    moments: tuple[Failpoint, ...],
+    tmp_path: Path,
+    new_database: Callable[[], str],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = request.node.get_closest_marker("full") is not None
+    if whole and "full" not in request.config.getoption("markexpr"):
+        pytest.skip("the full size: select it with -m full")
+    project, rows = tmp_path / "project", dict[int, str]()
+    project.mkdir()
     with s3_server() as s3:
-        s3.bucket("runs")
-        for number, step in enumerate(STEPS):
-            rows = "".join(f"{number * 10 + row},x{row}\n" for row in range(10))
-            (tmp_path / "data" / f"{number}.csv").write_text(f"id,note\n{rows}")
-            assert run(tmp_path, s3, url, f"{step}=kill") == -signal.SIGKILL
-        assert run(tmp_path, s3, url) == 0
-        environ = {**os.environ, **s3.variables, "METALAYER__DATABASE": url, "METALAYER__LAKE__DATA": "s3://runs/prod"}
-        os.environ.update(s3.variables)
-        try:
-            with Workspace.open(tmp_path, environ=environ) as workspace:
-                for table in ("bronze.orders", "silver.orders"):
-                    answer = workspace.query(f"SELECT count(*), count(DISTINCT id), sum(id) FROM {table}")
-                    assert answer.rows == ((40, 40, 780),)
-                assert workspace.maintain().missing == ()
-                assert workspace.verify().damaged == ()
-        finally:
-            for name in s3.variables:
-                del os.environ[name]
+        store = s3.bucket("shop-in")
+        s3.bucket("shop-lake")
+
+        def grow(number: int) -> None:
+            """Add one object, and write the first one anew."""
+            for name, ids in (("first", [0]), (str(number), range(10 * number + 1, 10 * number + 10))):
+                new = dict.fromkeys(ids, f"x{number}")
+                text = "id,note\n" + "".join(f"{row},{note}\n" for row, note in new.items())
+                put(store, f"orders/{name}.csv", text.encode(), tmp_path)
+                rows.update(new)
+
+        variables = {
+            **s3.variables,
+            "METALAYER__DATABASE": new_database(),
+            "METALAYER__LAKE__DATA": "s3://shop-lake/prod",
+        }
+        course = Course(
+            FILES,
+            "SELECT 'silver' AS t, id, note FROM silver.orders UNION ALL SELECT 'bronze', id, upper(note) "
+            "FROM bronze.orders__current",
+            grow,
+            lambda: [
+                {"t": t, "id": row, "note": note.upper()} for t in ("silver", "bronze") for row, note in rows.items()
+            ],
+            variables,
+        )
+        kills = check_survives_kills(project, course, moments=moments, times=(1, 2, 3) if whole else (1,))
+        assert kills >= len(moments)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with Workspace.open(project, environ=os.environ) as workspace:
+            assert workspace.maintain().missing == ()
+            assert workspace.verify().damaged == ()

@@ -139,12 +139,15 @@ class Depot:
 
     def _trim(self) -> None:
         """Remove the copies that nobody has wanted for longest, as long as there are too many."""
-        copies = []
-        for path in self.root.glob("*/*/*.parquet"):
+        copies, now = [], time.time()
+        for path in (path for layer in Layer for path in (self.root / layer.value).glob("*/*")):
             with contextlib.suppress(FileNotFoundError):  # another process trims as well
                 status = path.stat()
-                copies.append((status.st_mtime, status.st_size, path))
-        size, now = sum(item[1] for item in copies), time.time()
+                if path.suffix == ".parquet":
+                    copies.append((status.st_mtime, status.st_size, path))
+                elif path.suffix == ".part" and now - status.st_mtime > _IN_USE:  # of a process that was killed
+                    path.unlink()
+        size = sum(item[1] for item in copies)
         for wanted, bytes_, path in sorted(copies):
             if size <= self.most or now - wanted < _IN_USE:
                 return
@@ -164,6 +167,16 @@ class Depot:
             part.unlink(missing_ok=True)
 
     # Care
+
+    def answers(self) -> str:
+        """Ask the store for something that is not there; return what it says of itself.
+
+        Raises:
+            LakeError: it refuses, or cannot be reached.
+        """
+        with _as_lake(f"{self.address} cannot be listed:"):
+            self.store.list(self.address.below("doctor/").key)
+        return f"{self.address} answers; up to {self.most >> 20:,} MB of copies in {self.root}"
 
     def exists(self, path: Path) -> bool:
         """Tell whether a file is in the store."""

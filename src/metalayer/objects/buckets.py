@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 _CLIENT = {"connect_timeout": "10 seconds", "timeout": "300 seconds"}
 _RETRIES = 4
 _PATIENCE = timedelta(seconds=60)
-_AT_ONCE = 64 << 20
-"""Up to how many bytes an object is written in one request, which the store refuses where the name is taken."""
+_AT_ONCE = 16 << 20
+"""Up to how many bytes an object is written in one request, which the store refuses where the name is taken: it is
+held in memory. What is larger goes in parts."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 

@@ -70,6 +70,8 @@ def examine_environment(
     yield database
     if not database.is_well:
         return
+    if "://" in data:
+        yield found("store", lambda: _store(lake()))
     yield found("lake", lambda: _tables(lake()))
     yield found("locks", lambda: _locks(metastore(), environment))
     yield found("runs", lambda: _runs(metastore(), environment))
@@ -104,6 +106,13 @@ def _tables(lake: Lake) -> str:
         for name in list(state.tables)[:1]:
             session.query(f"SELECT 1 FROM {session.relation_sql(name)} LIMIT 1")
     return f"{len(state.tables)} tables at snapshot {state.snapshot}"
+
+
+def _store(lake: Lake) -> str:
+    from metalayer.lake.depot import depot  # noqa: PLC0415 - only a lake in an object store has one
+
+    there = depot(lake.settings)
+    return there.answers() if there is not None else "none"
 
 
 def _disk(data: str) -> Finding:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from metalayer.core.errors import (
     MissingObjectError,
+    ShortageError,
     SourceError,
     SourceUnavailableError,
     StoreError,
@@ -206,6 +207,11 @@ class Downloads:
                 info = store.fetch(address(item.url).key, target)
         except StoreError as error:
             return error
+        except OSError as error:
+            raise ShortageError(
+                f"What is fetched cannot be written to {target.parent}: {error.strerror}.",
+                hint="Free some space on its disk and run it again.",
+            ) from error
         size = target.stat().st_size
         return replace(
             item, path=str(target), size=size, mtime_ns=info.modified_ns, etag=info.etag, version=info.version

@@ -35,6 +35,7 @@ from metalayer.sources.transcoding import Copies, as_copied
 
 SAMPLES = 10
 _COPIED = 1 << 24
+_FETCHED = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def sniff(
     """
     format_, found = _format(paths, root, type_name, access)
     filled = [file for file in found if file.size] or list(found)
-    samples = _spread(filled)
+    samples = _affordable(_spread(filled))
     downloads = Downloads(access, engine.spool)
     try:
         downloads.bring(samples)
@@ -141,6 +142,18 @@ def _spread(found: Sequence[Found]) -> tuple[Found, ...]:
     if len(found) <= SAMPLES:
         return tuple(found)
     return tuple(found[place * (len(found) - 1) // (SAMPLES - 1)] for place in range(SAMPLES))
+
+
+def _affordable(samples: tuple[Found, ...]) -> tuple[Found, ...]:
+    """Return the first samples, and of objects only as many as are quickly fetched."""
+    kept: list[Found] = []
+    size = 0
+    for file in samples:
+        size += file.size if file.url else 0
+        if kept and size > _FETCHED:
+            break
+        kept.append(file)
+    return tuple(kept)
 
 
 # Delimited text
