@@ -21,7 +21,7 @@ from threading import Lock, local
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src"), str(Path(__file__).resolve().parents[1])]
 
-from faults import crowds, kills, losses, shortages, undo  # noqa: E402 - found by the line above
+from faults import crowds, feeds, kills, losses, shortages, undo  # noqa: E402 - found by the line above
 from faults.ground import Ground, Tally  # noqa: E402 - as above
 from faults.warm import Warm  # noqa: E402 - as above
 
@@ -67,6 +67,7 @@ PARTS = {
         Part("failover", losses.failover, (1, 1), (1, 1), (5, 10)),
         Part("frozen", crowds.frozen, (1, 4), (1, 8), (20, 25)),
         Part("crowd", _crowd, (1, 4), (1, 6), (14, 120)),
+        Part("feeds", feeds.feeds, (1, 3), (1, 6), (20, 25)),
         Part("disk", shortages.full_disk, (1, 4), (1, 8), (20, 25)),
     )
 }
