@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from metalayer.governance.relations import Relations
 from metalayer.metastore import backfills, batches, facts, publications
 from metalayer.orchestration.plan import Known, unread
 from metalayer.orchestration.plan import plan as decide
-from metalayer.orchestration.retry import surely
+from metalayer.orchestration.retry import pauses, surely
 from metalayer.orchestration.select import select
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ if TYPE_CHECKING:
     from metalayer.governance.door import Parameters
     from metalayer.governance.findings import AccessFinding
     from metalayer.governance.people import People
-    from metalayer.lake import Lake, LakeState, MaintenanceReport, Session
+    from metalayer.lake import Lake, LakeSettings, LakeState, MaintenanceReport, Session
     from metalayer.lake import SnapshotInfo as SnapshotInfo  # noqa: PLC0414 - it is part of what the workspace says
     from metalayer.lake.jobs import WorkerLimits
     from metalayer.lake.workers import Cancel
     from metalayer.metastore.postgres import Metastore
     from metalayer.observability.backup import Backup, BackupReport, Examined, Restored, Verification
     from metalayer.observability.doctor import Finding
+    from metalayer.orchestration.follow import Course, Pace, Stop
     from metalayer.orchestration.intake import Gate, Intake, Outcome, Room
+    from metalayer.orchestration.one_engine import OneEngine
     from metalayer.orchestration.rollback import RolledBack, Scope
     from metalayer.orchestration.shop import Restatement, Shop
     from metalayer.orchestration.trial import TrialResult
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
 
 
 Reply = TypeVar("Reply")
+_RELOAD_EVERY = 2.0
 
 RunRow = facts.RunRow
 """One recorded run, as history shows it."""
@@ -172,6 +176,7 @@ class Workspace:
         self._drawn: tuple[Project, Mapping[TableName, Schema], dict[TableName, Lineage | None]] | None = None
         self._followed: tuple[Project, Mapping[TableName, Schema], Tags] | None = None
         self._looked: LakeState | None = None
+        self._batches: tuple[int | None, int | None] = (None, None)
 
     @classmethod
     def open(
@@ -238,21 +243,23 @@ class Workspace:
     @cached_property
     def _bare_lake(self) -> Lake:
         """The environment's lake, which need not be there yet."""
-        from metalayer.lake import Lake, LakeSettings  # noqa: PLC0415 - an idle run needs no engine
+        from metalayer.lake import Lake  # noqa: PLC0415 - an idle run needs no engine
 
-        return Lake(
-            self._database,
-            LakeSettings(
-                data=self.settings.data,
-                encrypted=self.settings.encrypted,
-                compression=self.settings.compression,
-                threads=self.settings.threads,
-                memory=self.settings.memory,
-                cache=str(Path(self.settings.directory, "cache", "lake")),
-                cache_bytes=self.settings.cache,
-                objects=self.settings.objects,
-                removing=self.settings.removing,
-            ),
+        return Lake(self._database, self._lake_settings())
+
+    def _lake_settings(self) -> LakeSettings:
+        from metalayer.lake import LakeSettings  # noqa: PLC0415 - as above
+
+        return LakeSettings(
+            data=self.settings.data,
+            encrypted=self.settings.encrypted,
+            compression=self.settings.compression,
+            threads=self.settings.threads,
+            memory=self.settings.memory,
+            cache=str(Path(self.settings.directory, "cache", "lake")),
+            cache_bytes=self.settings.cache,
+            objects=self.settings.objects,
+            removing=self.settings.removing,
         )
 
     @cached_property
@@ -282,8 +289,10 @@ class Workspace:
             self.settings.name,
             str(model.name),
             self.metastore.conninfo,
-            self.settings.objects,
-            model.key,
+            objects=self.settings.objects,
+            key=model.key,
+            batch_rows=self._batches[0],
+            batch_bytes=self._batches[1],
         )
         return open_source(filled, around, () if table is None else table.schema.public)
 
@@ -742,12 +751,15 @@ class Workspace:
         report: bool,
         scratch: bool = True,
         restate: Restatement | None = None,
+        is_round: bool = False,
     ) -> RunResult:
         from metalayer.orchestration.runs import begun, run, with_report  # noqa: PLC0415
 
         surely(lambda: publications.refuse_held(self.metastore.connection, self.settings.name))
         events: list[Event] = []
         shop = replace(self._shop(events), scratch=refresh and scratch, restate=restate)
+        if is_round:  # whatever fails is tried again by another round, and waits for nobody
+            shop = replace(shop, patience=lambda: pauses(2))
         row = begun(shop.context, command, selection)
         try:
             result = run(
@@ -757,7 +769,8 @@ class Workspace:
             surely(lambda: facts.record_events(self.metastore.connection, events))
         if report:
             result = with_report(shop, result, self.write_report(result))
-        self._maintain_after(result)
+        if not is_round:
+            self._maintain_after(result)
         if result.results:  # a run with nothing to do seals nothing: the next one with work will
             self._seal(policies=True)
         if result.state is not State.DONE and self.settings.webhook:
@@ -765,6 +778,45 @@ class Workspace:
 
             tell(self.settings.webhook, self.project.name, result)
         return result
+
+    def follow(
+        self, selection: str | None = None, *, pace: Pace, stop: Stop, told: Callable[[str], None] | None = None
+    ) -> Iterator[RunResult]:
+        """Bring the chosen tables to what comes, round by round, until ``stop`` is set; yield rounds that had work.
+
+        Each round is a run of its own; the whole is recorded as one. What is in the way is told, and tried again.
+
+        Raises:
+            UsageError: the selection names nothing.
+        """
+        from metalayer.orchestration.follow import follow  # noqa: PLC0415 - most runs follow nothing
+        from metalayer.orchestration.one_engine import OneEngine  # noqa: PLC0415 - as above
+        from metalayer.orchestration.runs import begun  # noqa: PLC0415 - as above
+
+        select(self.project, selection)
+        for name in ("lake", "_bare_lake"):
+            self.__dict__.pop(name, None)
+        with OneEngine(self._database, self._lake_settings()) as lake:
+            self.__dict__["_bare_lake"] = lake
+            row = begun(self._shop([]).context, "run --follow", selection)
+            following = _Following(self, lake, _Followed(selection, row.run_id, pace, stop, told or unheard))
+            code, commit = _version(), _git(self.project.root)
+            surely(lambda: facts.start_run(self.metastore.connection, row, code_version=code, git_commit=commit))
+            state = State.FAILED
+            try:
+                yield from follow(following.course(), pace, stop)
+                state = State.DONE
+            except (KeyboardInterrupt, GeneratorExit):
+                state = State.CANCELLED
+                raise
+            finally:
+                following.close()
+                for name in ("lake", "_bare_lake"):
+                    self.__dict__.pop(name, None)
+                surely(lambda: self._end(row.run_id, state, following.snapshot))
+
+    def _end(self, run_id: str, state: State, snapshot: int | None) -> None:
+        facts.finish_run(self.metastore.connection, run_id, state=state, at=_now(), snapshot=snapshot, report=None)
 
     # Backfilling
 
@@ -1016,9 +1068,9 @@ class Workspace:
         )
         return self.query(f"SELECT {fields} FROM {table.layer}.{quote(table.name)}", limit=limit, as_user=as_user)
 
-    def history(self, limit: int = 20) -> tuple[facts.RunRow, ...]:
-        """Return the newest runs."""
-        return facts.runs(self.metastore.connection, limit=limit)
+    def history(self, limit: int = 20, *, rounds: bool = False) -> tuple[facts.RunRow, ...]:
+        """Return the newest runs; of those that follow their sources the rounds that went well only where asked."""
+        return facts.runs(self.metastore.connection, limit=limit, rounds=rounds)
 
     def run_row(self, run_id: str) -> facts.RunRow:
         """Return one run.
@@ -1278,6 +1330,153 @@ class Workspace:
             self.maintain()
         except MetaLayerError as error:
             self._listener(Event(EventKind.MAINTENANCE_FINISHED, _now(), f"maintenance failed: {error.message}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """What one `Workspace.follow` was called with, and the run it is recorded as."""
+
+    selection: str | None
+    run_id: str
+    pace: Pace
+    stop: Stop
+    told: Callable[[str], None]
+
+
+class _Following:
+    """What one `Workspace.follow` works with between its rounds."""
+
+    def __init__(self, workspace: Workspace, lake: OneEngine, followed: _Followed) -> None:
+        from metalayer.metastore.inbox import Ear  # noqa: PLC0415 - most runs follow nothing
+
+        self._workspace, self._lake, self._followed = workspace, lake, followed
+        self._told = followed.told
+        self.snapshot: int | None = None
+        database = workspace._database  # noqa: SLF001 - its own part
+        self._ear = Ear(lambda: database.connect(application="metalayer follow"))
+        self._state: LakeState | None = None
+        self._files, self._changing, self._looked = self._fingerprint(), b"", 0.0
+        self._care: threading.Thread | None = None
+        workspace._batches = (followed.pace.rows, followed.pace.bytes)  # noqa: SLF001 - as above
+
+    def course(self) -> Course:
+        """Return the means of a follower."""
+        from metalayer.orchestration.follow import Course  # noqa: PLC0415 - most runs follow nothing
+
+        return Course(
+            sources=self._sources,
+            look=self._look,
+            newest=lambda: self._lake.newest(self._workspace.metastore.connection),
+            plan=self._plan,
+            run=self._run,
+            reload=self._reload,
+            wait=self._wait,
+            care=self._begin_care,
+            told=self._told,
+        )
+
+    def close(self) -> None:
+        """Wait for what was begun beside the rounds, and let go."""
+        self._workspace._batches = (None, None)  # noqa: SLF001 - its own part
+        if self._care is not None:
+            self._care.join()
+        self._ear.close()
+
+    def _chosen(self) -> frozenset[TableName]:
+        return select(self._workspace.project, self._followed.selection)
+
+    def _sources(self) -> dict[TableName, bool]:
+        models = self._workspace.project.models
+        return {
+            name: models[name].query.type == "inbox"  # type: ignore[union-attr]
+            for name in self._chosen()
+            if models[name].is_source
+        }
+
+    def _now(self) -> LakeState:
+        """Return the lake as it is; it is read again only where somebody committed."""
+        newest = self._lake.newest(self._workspace.metastore.connection)
+        if self._state is None or self._state.snapshot != newest:
+            self._state = self._lake.state()
+        return self._state
+
+    def _look(self, names: frozenset[TableName]) -> dict[TableName, tuple[Pending, float]]:
+        found = {}
+        self._workspace._looked = self._now()  # noqa: SLF001 - its own part
+        try:
+            for name in names:
+                begun = time.perf_counter()
+                pending = self._workspace.pending(frozenset({name}))[name]
+                found[name] = (pending, time.perf_counter() - begun)
+        finally:
+            self._workspace._looked = None  # noqa: SLF001 - its own part
+        return found
+
+    def _plan(self, pending: Mapping[TableName, Pending]) -> Plan:
+        known = self._workspace._known(self._now(), pending)  # noqa: SLF001 - its own part
+        return decide(self._workspace.project, known, self._chosen())
+
+    def _run(self, todo: Plan) -> RunResult:
+        command = f"{facts.ROUND}{self._followed.run_id}"
+        run = self._workspace._run  # noqa: SLF001 - its own part
+        result = run(
+            todo, self._chosen(), self._followed.selection, command, refresh=False, report=False, is_round=True
+        )
+        self._lake.rest()
+        self.snapshot = result.snapshot if result.snapshot is not None else self.snapshot
+        return result
+
+    # The project's files
+
+    def _fingerprint(self) -> bytes:
+        from metalayer.project.remember import fingerprint  # noqa: PLC0415 - most runs follow nothing
+
+        return fingerprint(self._workspace.project.root)
+
+    def _reload(self) -> bool:
+        """Take over the project where its files changed and have settled; a broken one is told, and the last kept."""
+        if time.monotonic() - self._looked < _RELOAD_EVERY:
+            return False
+        self._looked, found = time.monotonic(), self._fingerprint()
+        if found == self._files:
+            return False
+        if found != self._changing:
+            self._changing = found
+            return False
+        self._files = found
+        try:
+            project = load_project(self._workspace.project.root)
+            select(project, self._followed.selection)
+        except MetaLayerError as error:
+            self._told(f"The project changed and cannot be used; it goes on as it was.\n{error}")
+            return False
+        self._workspace.project = project
+        self._told("The project changed: it goes on with what its files say now.")
+        return True
+
+    # Waiting and care
+
+    def _wait(self, seconds: float) -> frozenset[TableName]:
+        sources = self._sources()
+        heard = self._ear.wait(min(seconds, _RELOAD_EVERY), self._followed.stop.fileno())
+        if heard is None:
+            return frozenset(sources)
+        return frozenset(name for name in sources if str(name) in heard)
+
+    def _begin_care(self) -> None:
+        """Look after the tables in a thread of its own, with its own connection and engine."""
+        if self._care is None or not self._care.is_alive():
+            self._care = threading.Thread(target=self._look_after, name="maintenance", daemon=True)
+            self._care.start()
+
+    def _look_after(self) -> None:
+        here = self._workspace
+        try:
+            with Workspace(here.project, here.settings, environ=here._environ) as other:  # noqa: SLF001 - the same class
+                other.maintain()
+                facts.forget_rounds(other.metastore.connection, _now() - other.settings.keep)
+        except MetaLayerError as error:
+            self._told(f"The tables could not be looked after: {error.message}")
 
 
 def load_project(root: str | os.PathLike[str]) -> Project:

@@ -516,18 +516,55 @@ def record_events(connection: Connection, events: Iterable[Event]) -> None:
         )
 
 
-def runs(connection: Connection, *, limit: int = 20, run_id: str | None = None) -> tuple[RunRow, ...]:
-    """Return the newest runs, newest first; only the one with ``run_id`` where it is given."""
+ROUND = "round of "
+"""How the command of a run begins that is a round of another one, which follows its sources."""
+
+
+def runs(
+    connection: Connection, *, limit: int = 20, run_id: str | None = None, rounds: bool = True
+) -> tuple[RunRow, ...]:
+    """Return the newest runs, newest first; only the one with ``run_id`` where it is given.
+
+    Without ``rounds`` those are left out that are rounds of another run and went well.
+    """
     rows = connection.execute(
         """
         SELECT run_id, environment, state, command, selection, user_name, host, pid, started_at, finished_at,
                snapshot_id, report, process, undone_by
-        FROM metalayer.run WHERE %(run)s::text IS NULL OR run_id = %(run)s
+        FROM metalayer.run
+        WHERE (%(run)s::text IS NULL OR run_id = %(run)s)
+          AND (%(rounds)s OR state <> 'done' OR NOT starts_with(command, %(round)s))
         ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s
         """,
-        {"run": run_id, "limit": limit},
+        {"run": run_id, "limit": limit, "rounds": rounds or run_id is not None, "round": ROUND},
     ).fetchall()
     return tuple(RunRow(row[0], row[1], State(str(row[2])), *row[3:]) for row in rows)
+
+
+def forget_rounds(connection: Connection, before: datetime, *, most: int = 5_000) -> int:
+    """Forget rounds that went well and ended before a moment, so many at most; what they committed stays recorded.
+
+    Of what their checks found the newest word on each check stays.
+    """
+    with connection.transaction():
+        rows = connection.execute(
+            "SELECT run_id FROM metalayer.run WHERE state = 'done' AND starts_with(command, %s) AND finished_at < %s "
+            "ORDER BY started_at LIMIT %s",
+            (ROUND, before, most),
+        ).fetchall()
+        old = [row[0] for row in rows]
+        for table in ("task", "attempt", "event", "account"):
+            connection.execute(f"DELETE FROM metalayer.{table} WHERE run_id = ANY(%s)", (old,))
+        connection.execute(
+            """
+            DELETE FROM metalayer.verdict AS v WHERE run_id = ANY(%s) AND EXISTS (
+                SELECT 1 FROM metalayer.verdict AS later WHERE later.table_name = v.table_name
+                    AND later.check_name = v.check_name AND later.judged_at > v.judged_at)
+            """,
+            (old,),
+        )
+        connection.execute("DELETE FROM metalayer.run WHERE run_id = ANY(%s)", (old,))
+    return len(old)
 
 
 def run_tasks(connection: Connection, run_id: str) -> tuple[dict[str, object], ...]:

@@ -8,11 +8,15 @@ store at once. Nothing here knows what a body says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import select
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
+from metalayer.core.errors import MetastoreError
 from metalayer.core.inbox import Delivery, Fate, Receipt, Standing, joined
 from metalayer.metastore.facts import Connection
 
@@ -20,6 +24,7 @@ CHANNEL = "metalayer_inbox"
 """What is notified when something was stored; the payload is the source."""
 
 _CHUNK = 4 << 20
+_MANY = 1 << 40
 
 
 def store(connection: Connection, deliveries: Sequence[Delivery], at: datetime) -> list[Receipt]:
@@ -190,6 +195,45 @@ def standings(connection: Connection, *, oldest: bool = False) -> dict[str, Stan
     return {row[0]: Standing(*row) for row in rows}
 
 
+class Ear:
+    """Hears when something was stored. It makes its own connection, and makes it again when it was lost."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def wait(self, seconds: float, stop: int) -> frozenset[str] | None:
+        """Wait so many seconds at most; return for which sources something was stored.
+
+        Args:
+            seconds: how long.
+            stop: a descriptor; when it can be read the waiting ends.
+
+        Returns:
+            The sources; None where words may have been lost, so that all should be looked at.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+                self._connection.execute(f"LISTEN {CHANNEL}")
+                return None
+            heard = {item.payload for item in self._connection.notifies(timeout=0)}
+            if heard:
+                return frozenset(heard)
+            select.select([self._connection.fileno(), stop], [], [], seconds)
+            return frozenset(item.payload for item in self._connection.notifies(timeout=0))
+        except (psycopg.Error, MetastoreError):
+            self.close()
+            select.select([stop], [], [], min(seconds, 1.0))
+            return frozenset()
+
+    def close(self) -> None:
+        """End its connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def head(connection: Connection, source: str, after: int) -> int | None:
     """Return the highest id that waits in an inbox behind another, None where nothing does."""
     # The primary key answers it from its end.
@@ -217,22 +261,29 @@ class Chunk:
     records: int
 
 
-def chunks(connection: Connection, source: str, after: int, up_to: int) -> Iterator[Chunk]:
-    """Yield what waits in an inbox between two ids in its order, as pieces of a few megabytes or one request."""
+def chunks(
+    connection: Connection, source: str, after: int, up_to: int, *, size: int = _CHUNK, records: int | None = None
+) -> Iterator[Chunk]:
+    """Yield what waits in an inbox between two ids in its order, in pieces or single requests.
+
+    A piece is of a few megabytes, and of ``size`` bytes and so many ``records`` at most, if a request is not larger.
+    """
     while after < up_to:
         row: tuple[Any, ...] | None = connection.execute(
             """
             SELECT convert_to(string_agg(body, E'\\n' ORDER BY id), 'UTF8'), max(id), sum(records)
             FROM (
-                SELECT id, body, records, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS passed
+                SELECT id, body, records, sum(octet_length(body)) OVER w - octet_length(body) AS passed,
+                       sum(records) OVER w AS counted
                 FROM (
                     SELECT id, body, records FROM metalayer.inbox
                     WHERE source = %s AND id > %s AND id <= %s ORDER BY id LIMIT 10000
                 ) AS few
+                WINDOW w AS (ORDER BY id)
             ) AS summed
-            WHERE passed < %s
+            WHERE passed < %s AND (counted <= %s OR counted = records)
             """,
-            (source, after, up_to, _CHUNK),
+            (source, after, up_to, min(size, _CHUNK), records or _MANY),
             binary=True,
         ).fetchone()
         if row is None or row[1] is None:

@@ -71,7 +71,7 @@ def _load(task: Task, shop: Shop) -> TaskResult:
     """Load one source, trying again what may help; committed batches stay, whatever comes after them."""
     context, model = shop.context, shop.project.models[task.table]
     context.say(EventKind.TASK_STARTED, f"{task.table}: {task.reason}", task.table)
-    begun, waits, attempts = time.monotonic(), pauses(), 0
+    begun, waits, attempts = time.monotonic(), shop.patience(), 0
     accounts: list[Account] = []
     verdicts: list[Verdict] = []
     notes: list[str] = []

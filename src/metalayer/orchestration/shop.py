@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from metalayer.core.run import Plan, State, TaskResult
 from metalayer.core.source import Source
 from metalayer.governance.relations import Relations
 from metalayer.orchestration.plan import Known
+from metalayer.orchestration.retry import pauses
 
 if TYPE_CHECKING:
     from metalayer.lake import Lake, LakeState, Session
@@ -41,7 +42,8 @@ class Shop:
     """What an execution works with; the workspace puts it together.
 
     ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
-    ``scratch`` lets tables hold just what their queries yield now, also where their kind would keep older rows.
+    ``patience`` returns the pauses before a source that failed is tried again in the same run. ``scratch`` lets tables
+    hold just what their queries yield now, also where their kind would keep older rows.
     """
 
     project: Project
@@ -53,6 +55,7 @@ class Shop:
     known: Callable[[LakeState], Known]
     publisher: Callable[[], AbstractContextManager[None]]
     pause: Callable[[float], None] = time.sleep
+    patience: Callable[[], Iterator[float]] = pauses
     scratch: bool = False
     restate: Restatement | None = None
 

@@ -49,6 +49,11 @@ def load_remembered(root: str, *, sources: Mapping[str, SourceType], version: st
     return project
 
 
+def fingerprint(root: str) -> bytes:
+    """Return what tells a project's declared files, by names, sizes and times, from what they were or will be."""
+    return _key(root, "")[0]
+
+
 def _key(root: str, version: str) -> tuple[bytes, int]:
     """Return a fingerprint of all declared files' names, sizes and times, and the newest of the times."""
     # the values' fields too: between two releases they change under one version

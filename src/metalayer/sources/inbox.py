@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 PART = "inbox"
 BATCH_BYTES = 64 * 1024 * 1024
-KEYS_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,8 @@ class InboxSource:
         table: the table, by which its requests are told from others'.
         database: how the environment's PostgreSQL is reached.
         drift: what happens to fields that are not known.
+        batch_rows: the most records that a batch should have.
+        batch_bytes: the most bytes that a batch should have.
     """
 
     options: InboxOptions
@@ -59,6 +59,8 @@ class InboxSource:
     table: str
     database: str = field(repr=False)
     drift: DriftPolicy = "evolve"
+    batch_rows: int | None = None
+    batch_bytes: int | None = None
 
     def check(self, cursor: Cursor) -> Pending:
         """Look whether something waits; what is in bronze already and was not deleted, is now."""
@@ -84,7 +86,7 @@ class InboxSource:
         while last is not None and loaded < last:
             place = Path(engine.spool(), f"{loaded}.jsonl")
             with self._connected() as connection:
-                spooled = _spool(connection, self.table, loaded, last, place)
+                spooled = self._spool(connection, loaded, last, place)
             if spooled is None:
                 return
             reader = FileSource(Format.JSONL, JsonOptions((), self.options.dialect), columns, "/", self.drift)
@@ -110,6 +112,24 @@ class InboxSource:
         if loaded := _loaded(cursor):
             with self._connected() as connection:
                 inbox.take_out(connection, self.table, loaded)
+
+    def _spool(self, connection: Connection, after: int, up_to: int, place: Path) -> _Spooled | None:
+        """Write what waits between two ids into a file, up to a batch's size; return None where nothing does."""
+        from metalayer.metastore import inbox  # noqa: PLC0415 - as above
+
+        most = min(BATCH_BYTES, self.batch_bytes or BATCH_BYTES)
+        size, last, records = 0, after, 0
+        try:
+            with place.open("wb") as file:
+                for chunk in inbox.chunks(connection, self.table, after, up_to, size=most, records=self.batch_rows):
+                    file.write(chunk.text)
+                    file.write(b"\n")
+                    size, last, records = size + len(chunk.text) + 1, chunk.last, records + chunk.records
+                    if size >= most or (self.batch_rows is not None and records >= self.batch_rows):
+                        break
+        except OSError as error:
+            _refuse(error)
+        return _Spooled(size, last, records) if records else None
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -144,24 +164,6 @@ def _records(cursor: Cursor) -> int:
     return int(str(cursor[PART].get("records", 0))) if PART in cursor else 0
 
 
-def _spool(connection: Connection, table: str, after: int, up_to: int, place: Path) -> _Spooled | None:
-    """Write what waits between two ids into a file, up to a batch's size; return None where nothing does."""
-    from metalayer.metastore import inbox  # noqa: PLC0415 - as above
-
-    size, last, records = 0, after, 0
-    try:
-        with place.open("wb") as file:
-            for chunk in inbox.chunks(connection, table, after, up_to):
-                file.write(chunk.text)
-                file.write(b"\n")
-                size, last, records = size + len(chunk.text) + 1, chunk.last, records + chunk.records
-                if size >= BATCH_BYTES:
-                    break
-    except OSError as error:
-        _refuse(error)
-    return _Spooled(size, last, records) if records else None
-
-
 def _refuse(error: OSError) -> NoReturn:
     raise ShortageError(
         f"What waits in an inbox cannot be spooled: {error.strerror}.", hint="Free some space where the lake lies."
@@ -175,7 +177,7 @@ def _answered(batch: Batch, records: int) -> Batch:
 
 
 def _open(options: InboxOptions, columns: tuple[Column, ...], around: Surroundings, drift: DriftPolicy) -> InboxSource:
-    return InboxSource(options, columns, around.table, around.database, drift)
+    return InboxSource(options, columns, around.table, around.database, drift, around.batch_rows, around.batch_bytes)
 
 
 INBOX = SourceType("inbox", InboxOptions, _open)

@@ -26,7 +26,8 @@ from metalayer.interfaces.cli.values import visible
 )
 @click.argument("run_id", required=False)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many runs.")
-def command(call: Call, run_id: str | None, limit: int) -> None:
+@click.option("--rounds", is_flag=True, help="List the rounds of runs that follow their sources too.")
+def command(call: Call, run_id: str | None, limit: int, *, rounds: bool) -> None:
     """List the newest runs, or tell what one run did.
 
     Of one run its tables are told, what its checks found, the batches it loaded and its commits, which are the
@@ -34,7 +35,7 @@ def command(call: Call, run_id: str | None, limit: int) -> None:
     """
     with call.open() as workspace:
         if run_id is None:
-            rows = [run_row_answer(row) for row in workspace.history(limit)]
+            rows = [run_row_answer(row) for row in workspace.history(limit, rounds=rounds)]
             answer = {}
         else:
             rows = []
