@@ -1450,6 +1450,8 @@ class _Following:
         except MetaLayerError as error:
             self._told(f"The project changed and cannot be used; it goes on as it was.\n{error}")
             return False
+        if project == self._workspace.project:
+            return False
         self._workspace.project = project
         self._told("The project changed: it goes on with what its files say now.")
         return True

@@ -62,11 +62,11 @@ class Surroundings:
         table: the bronze table that is loaded; empty where a source is looked at that nobody has declared.
         database: how the environment's PostgreSQL is reached; it may hold a password and is never shown. Empty where
             there is none.
+        objects: how object stores are reached where a declaration does not say.
+        key: the columns that identify a row, as the table declares them; none where it declares none.
         batch_rows: the most records that a batch should have, where somebody said so; a source that reads in pieces
             keeps to it as nearly as its pieces allow.
         batch_bytes: the same in bytes.
-        objects: how object stores are reached where a declaration does not say.
-        key: the columns that identify a row, as the table declares them; none where it declares none.
     """
 
     root: str
@@ -74,10 +74,10 @@ class Surroundings:
     environment: str = ""
     table: str = ""
     database: str = field(default="", repr=False)
-    batch_rows: int | None = None
-    batch_bytes: int | None = None
     objects: StoreAccess = NO_ACCESS
     key: tuple[str, ...] = ()
+    batch_rows: int | None = None
+    batch_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,18 @@ def load_remembered(root: str, *, sources: Mapping[str, SourceType], version: st
 
 
 def fingerprint(root: str) -> bytes:
-    """Return what tells a project's declared files, by names, sizes and times, from what they were or will be."""
-    return _key(root, "")[0]
+    """Return what tells a project's declared files, by names, sizes and times, from what they were or will be.
+
+    Beside declarations others may lie in the project's own directory, such as a log that grows: they are passed over.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in declared_files(Path(root)):
+        if path.parent == Path(root) and path.suffix not in {".yml", ".yaml"}:
+            continue
+        with suppress(OSError):
+            stat = path.stat()
+            digest.update(f"\0{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}".encode())
+    return digest.digest()
 
 
 def _key(root: str, version: str) -> tuple[bytes, int]:
