@@ -140,6 +140,17 @@ def test_a_password_in_a_committed_file_is_warned_of(project: Loader) -> None:
     assert "hunter2" not in str(loaded.warnings[0])
 
 
+def test_secrets_of_object_stores_are_warned_of(project: Loader) -> None:
+    text = """type: csv
+path: ["https://host.example/a.csv?year=2026&sig=hunter2", "https://host.example/b.csv?sig=${SIG}"]
+credentials: {key: AKIA, secret: hunter2, sas: "${SAS}"}
+columns: {id: bigint}
+"""
+    loaded = project({"bronze/a.yml": text, "silver/a.sql": "/*---\nkey: id\n---*/\nSELECT id FROM bronze.a\n"})
+    assert [problem.location.line for problem in loaded.warnings] == [2, 3]
+    assert "hunter2" not in "".join(map(str, loaded.warnings))
+
+
 def test_secrets_in_declarations_of_sources_are_warned_of(project: Loader) -> None:
     text = """type: http
 base: https://api.example.org

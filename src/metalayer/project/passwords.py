@@ -8,8 +8,10 @@ from dataclasses import replace
 from metalayer.project.files import Mistakes
 from metalayer.project.nodes import ListNode, MapNode, Node, ScalarNode
 
-_IN_A_URL = re.compile(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@")
-_NAMED = re.compile(r"(?i)password|passwd|bearer|authorization|cookie|(.*[-_])?(api[-_]?key|token|secret)")
+_IN_A_URL = re.compile(
+    r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@|://\S*[?&](?i:sig|signature|token|secret|api_?key|x-amz-signature)=(?!\$\{)."
+)
+_NAMED = re.compile(r"(?i)password|passwd|bearer|authorization|cookie|(.*[-_])?(api[-_]?key|token|secret|sas)")
 _OTHERS = frozenset({"columns", "checks", "tags", "description"})
 """Keys below which names are the writer's own."""
 

@@ -54,7 +54,7 @@ def draft_source(
         SourceError: the files cannot be read.
     """
     found = sniff(paths, root, engine, type_name, access)
-    samples = tuple(item.name for item in found.samples)
+    samples = tuple(item.url or item.name for item in found.samples)
     model = Model(
         table,
         Kind.APPEND,

@@ -248,7 +248,7 @@ class FileSource:
         if len(found) < 2:
             return self
         newest = max(found, key=lambda item: item.mtime_ns)
-        return replace(self, options=replace(self.options, path=(newest.name,)))
+        return replace(self, options=replace(self.options, path=(newest.url or newest.name,)))
 
     @contextmanager
     def fetched(self, name: str, path: str, engine: Engine, *, anything: bool = False) -> Iterator[Batch]:
