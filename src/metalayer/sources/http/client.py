@@ -90,7 +90,7 @@ class Client:
     def __init__(self, options: HttpOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
-        self._http: httpx.Client | None = None
+        self._http: dict[bool, httpx.Client] = {}
         self._next = 0.0
         self._token: tuple[str, float] | None = None
         self._origin = _origin(options.address)
@@ -107,22 +107,23 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close its connections."""
-        if self._http is not None:
-            self._http.close()
+        for client in self._http.values():
+            client.close()
 
-    @property
-    def _client(self) -> httpx.Client:
-        if self._http is None:
+    def _client(self, url: str) -> httpx.Client:
+        """Return what speaks to an address: encrypted, whom it trusts is loaded first, which takes its time."""
+        secure = not url.startswith("http:")
+        if secure not in self._http:
             import httpx  # noqa: PLC0415 - start-up is a feature: only what asks pays for it
 
             for name in ("httpx", "httpcore"):  # they log URLs with their queries, and headers
                 logging.getLogger(name).setLevel(logging.WARNING)
-            self._http = httpx.Client(
+            self._http[secure] = httpx.Client(
                 timeout=self._options.timeout.total_seconds(),
-                verify=_trust() if self._options.address.startswith("https:") else True,
+                verify=_trust() if secure else False,
                 headers={"User-Agent": "metalayer", "Accept": _ACCEPT[self._options.format]},
             )
-        return self._http
+        return self._http[secure]
 
     # Asking
 
@@ -228,7 +229,7 @@ class Client:
         body: Mapping[str, object] | None,
     ) -> Iterator[httpx.Response]:
         """Send one request; errors of the connection leave the block as ours."""
-        client = self._client
+        client = self._client(url)
         import httpx  # noqa: PLC0415 - as above
 
         try:
@@ -317,7 +318,7 @@ class Client:
         return token
 
     def _exchanged(self, auth: Auth, form: Mapping[str, str], headers: Mapping[str, str]) -> Mapping[str, Any]:
-        client = self._client
+        client = self._client(auth.token_url)
         import httpx  # noqa: PLC0415 - as above
 
         where = shown(auth.token_url)

@@ -5,7 +5,6 @@ What is found is written to a file as it comes; a `Chunk` is such a file with th
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
+
+from blake3 import blake3
 
 from metalayer.core.errors import SourceError, SourceUnavailableError
 from metalayer.core.source import Position
@@ -122,7 +123,7 @@ class Crawl:
     def everything(self, directory: str) -> Chunk:
         """Write all records into one file."""
         path, count, again = Path(directory) / f"all.{self.own.format}", 0, 0
-        hashed = hashlib.blake2b(digest_size=16)
+        hashed = blake3()
         with path.open("wb") as file:
             if self._is_streamed:
                 count = self._streamed(file)
@@ -134,7 +135,7 @@ class Crawl:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 hashed.update(block)
-        return Chunk(str(path), count, again, {"hash": hashed.hexdigest()})
+        return Chunk(str(path), count, again, {"hash": hashed.hexdigest(16)})
 
     def news(self, directory: str, before: Position | None, *, most: int = BATCH_RECORDS) -> Iterator[Chunk]:
         """Yield what changed since the last load, in files of a bounded size; each ends where a page ends."""
@@ -246,7 +247,7 @@ class Crawl:
             asked = request(options, state, since, texts)
             here = state
             page = table.client.ask(asked, lambda answer: _page(answer, options, here, known))  # noqa: B023 - at once
-            came = frozenset(raw for raw, _ in page.records)
+            came = frozenset([raw for raw, _ in page.records]) if guard.is_numbered else frozenset()
             if known and once and not known.isdisjoint(came):
                 fresh = [item for item in page.records if item[0] not in known]
                 page = Page(fresh, page.following, len(page.records) - len(fresh))
@@ -255,7 +256,7 @@ class Crawl:
                 return
             guard.pass_to(page.following)
             state = page.following
-            known = came if guard.is_numbered else frozenset()
+            known = came
 
     def _streamed(self, file: BinaryIO, most: int | None = None) -> int:
         """Write answers as they are, one behind the other, ``most`` at most; return how many lines there are."""

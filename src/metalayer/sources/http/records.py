@@ -6,6 +6,7 @@ records begin and end are noted. The text between goes to the engine unchanged: 
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -100,10 +101,15 @@ def split(text: str, path: Path) -> Found:
     if "\n" in text or "\r" in text:  # only ever between values: inside texts they are escaped
         text = text.replace("\n", " ").replace("\r", " ")
     records: list[tuple[str, Any]] = []
+    collects = gc.isenabled()
+    gc.disable()  # decoded values refer to nothing above them: to look for circles costs as much as to decode them
     try:
         rest, end = _walk(text, _SPACE(text, 0).end(), path, records)  # type: ignore[union-attr]
     except (StopIteration, IndexError, ValueError, RecursionError):
         raise BrokenPageError("it is not valid JSON, or ends too soon") from None
+    finally:
+        if collects:
+            gc.enable()
     if _SPACE(text, end).end() != len(text):  # type: ignore[union-attr]
         raise BrokenPageError("something stands behind its JSON")
     return Found(records, rest)
@@ -171,12 +177,12 @@ def _take(text: str, at: int, records: list[tuple[str, Any]]) -> tuple[Any, int]
         records.append((text[at:end], value))
         return {}, end
     at = _skip(text, at + 1)
-    scan, note = _SCAN, records.append
+    scan, note, follows = _SCAN, records.append, text.startswith
     while text[at] != "]":
         value, end = scan(text, at)
         note((text[at:end], value))
         # Most writers put a comma and at most one space between records.
-        at = end + 1 if text[end] == "," and text[end + 1] == "{" else _next(text, end, "]")
+        at = end + 1 if follows(",{", end) else end + 2 if follows(", {", end) else _next(text, end, "]")
     return [], at + 1
 
 
