@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metalayer.core.failpoints import Failpoint
+from metalayer.lake.depot import depot
 from metalayer.sources.conformance_kills import MOMENTS, Course, check_survives_kills
 from metalayer.workspace import Workspace
 from stores import put, s3_server
@@ -70,3 +71,24 @@ def test_killed_runs_lose_and_double_nothing(
         with Workspace.open(project, environ=os.environ) as workspace:
             assert workspace.maintain().missing == ()
             assert workspace.verify().damaged == ()
+            _check_backups(workspace, tmp_path / "backups")
+
+
+def _check_backups(workspace: Workspace, place: Path) -> None:
+    """Lose files of the lake, then all of them, and take them back from a backup into the store."""
+    there = depot(workspace.lake.settings)
+    assert there is not None
+    before = workspace.query("SELECT id, note FROM silver.orders ORDER BY 1").rows
+    report = workspace.back_up(place)
+    assert report.copied == len(report.backup.files)
+    lost = next(there.root / file.path for file in report.backup.files)
+    there.remove(lost)
+    assert [item.file.path for item in workspace.verify(quick=True).looked.damaged] == [
+        str(lost.relative_to(there.root))
+    ]
+    assert workspace.verify(mend_from=place).mended == (str(lost.relative_to(there.root)),)
+    for path in there.listed():
+        there.remove(path)
+    workspace.restore(place, over=True)
+    assert workspace.verify().damaged == ()
+    assert workspace.query("SELECT id, note FROM silver.orders ORDER BY 1").rows == before
