@@ -199,14 +199,14 @@ def test_a_column_is_followed_through(sql: str, expected: dict[str, str]) -> Non
         ("SELECT x, a.y FROM bronze.a, bronze.b", {"x": " ?it could be a column of any of a, b", "y": "a.y copy"}),
         ("SELECT x FROM bronze.a AS t(x, y)", {"x": " ?the columns of bronze.a are not known"}),
         (
-            "SELECT k, v FROM silver.p UNPIVOT (v FOR k IN (id, price))",
+            "SELECT k, v FROM silver.p UNPIVOT (v FOR k IN (id AS a, price))",
             {
                 "k": " ?UNPIVOT makes columns that are not followed",
                 "v": " ?UNPIVOT makes columns that are not followed",
             },
         ),
         (
-            "FROM silver.p PIVOT (sum(price) FOR id IN (1, 2))",
+            "FROM silver.p PIVOT (sum(price), max(price) FOR id IN (1, 2))",
             {"*": "p.id expression, p.price expression ?PIVOT makes columns that are not followed"},
         ),
         (

@@ -113,6 +113,16 @@ def test_shipped_ones_run(metastore: Metastore) -> None:
     assert "metalayer.schema_version" in tables(metastore.connection)
 
 
+def test_a_connection_that_was_lost_before_is_made_anew(metastore: Metastore) -> None:
+    row = metastore.connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    with metastore.connect() as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", row)
+    metastore.migrate()
+    metastore.connection.close()
+    metastore.migrate()
+
+
 def test_owner_of_nothing_is_told_which_right_is_missing(server: Metastore, new_database: Callable[[], str]) -> None:
     url = new_database()
     server.connection.execute("DROP ROLE IF EXISTS test_guest")

@@ -73,7 +73,10 @@ class Access:
         owned = (column.name for column in (self.columns(table.owner) or () if table != table.owner else ()))
         found = decide(self.policies, self.reader, table, model.tags, tagged, owned)
         if found.grants and columns is None:
-            raise _unusable(table)
+            raise AccessError(
+                f"{table} was not built yet, so there is nothing to see of it.",
+                hint="Ask at a later moment (--at), or again when it was run.",
+            )
         return found
 
     def relation(self, table: TableName, item: str) -> str:

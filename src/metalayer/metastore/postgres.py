@@ -238,7 +238,7 @@ class Metastore:
     def migrate(self) -> None:
         """Bring the schema to this version (see `migrations`)."""
         with errors():
-            migrations.migrate(self._connection)
+            migrations.migrate(self.connection)
 
     def close(self) -> None:
         """Close the connection and leave the embedded server, which stops after its last user. May be called twice."""

@@ -97,6 +97,10 @@ class _Resolver:
             case exp.Pivot(this=exp.Expr()):
                 scope = outer.inner()
                 self.sources.read(node.this, scope)
+                if len(scope.relations) == 1:
+                    made = self.sources.pivoted(node, scope.relations[0], scope)
+                    if made is not None:
+                        return Output(made, frozenset(scope.influences))
                 everything = union(entry.trace for entry in scope.star()).through(EdgeKind.EXPRESSION)
                 return Output((unknown_star(_PIVOT, everything),), frozenset(scope.influences))
             case _:

@@ -11,6 +11,7 @@ from metalayer.core.lineage import EdgeKind
 from metalayer.core.names import CURRENT
 from metalayer.core.sql.expressions import Expressions
 from metalayer.core.sql.outputs import renamed, unique_names
+from metalayer.core.sql.pivots import pivoted
 from metalayer.core.sql.problems import Problems
 from metalayer.core.sql.references import cte_of, table_of
 from metalayer.core.sql.scope import (
@@ -44,6 +45,11 @@ class Sources:
         else:
             relation = self._relation(node, scope)
             for pivot in node.args.get("pivots") or []:
+                made = self.pivoted(pivot, relation, scope)
+                if made is not None:
+                    named = renamed(made, list(pivot.alias_column_names))
+                    relation = Relation(pivot.alias.lower() or relation.alias, named)
+                    continue
                 what = "UNPIVOT" if pivot.args.get("unpivot") else "PIVOT"
                 shape = f"{what} makes columns that are not followed"
                 relation = replace(relation, alias=pivot.alias.lower() or relation.alias, shape=shape, table=None)
@@ -59,6 +65,14 @@ class Sources:
                 self._join(join, scope, range(start, before), range(before, len(scope.relations)))
             else:
                 start = before
+
+    def pivoted(self, pivot: exp.Pivot, relation: Relation, scope: Scope) -> tuple[Field, ...] | None:
+        """Return what a PIVOT or UNPIVOT makes of a relation, or None where only the engine can tell."""
+        if relation.shape:
+            return None
+        inner = scope.inner()
+        inner.relations.append(relation)
+        return pivoted(pivot, relation.fields, lambda node: self.expressions.trace(node, inner))
 
     def values(self, node: exp.Values, scope: Scope) -> tuple[Field, ...]:
         """Return the columns of VALUES: ``col0``, ``col1`` and so on."""

@@ -41,6 +41,9 @@ def list_tables(call: Call, as_user: str | None) -> None:
     if call.json:
         print_json([entry_json(entry) for entry in found])
         return
+    if not found:
+        say("no tables" if as_user is None else f"no table that '{as_user}' may read")
+        return
     rows = [
         (
             str(entry.table),
