@@ -101,7 +101,7 @@ def change(connection: psycopg.Connection[tuple[object, ...]], changes: int) -> 
 
 
 def lag(directory: str, environment: dict[str, str], url: str, seconds: float) -> list[float]:
-    """Return, for each batch, how long its oldest change waited, at 5,000 changes a second."""
+    """Return, for each batch, how long its oldest change waited for it, at 5,000 changes a second."""
     from metalayer.workspace import Workspace
 
     os.environ.update(environment)
@@ -120,18 +120,21 @@ def lag(directory: str, environment: dict[str, str], url: str, seconds: float) -
 
     with Workspace.open(directory) as workspace:
         workspace.run()
+        begun = time.time()
         writer = threading.Thread(target=write)
         writer.start()
-        end = time.monotonic() + seconds
+        end, done = time.monotonic() + seconds, []
         while time.monotonic() < end:
             workspace.run()
+            done.append(time.time())
         stop.set()
         writer.join()
         rows = workspace.query(
-            "SELECT epoch(max(_ingested_at) - min(_changed_at)), count(*) FROM bronze.orders WHERE _op = 'update' "
-            "AND quantity > 0 GROUP BY _batch_id ORDER BY 1"
+            "SELECT epoch(min(_changed_at)) FROM bronze.orders WHERE _op = 'update' "
+            f"AND epoch(_changed_at) > {begun} GROUP BY _batch_id ORDER BY 1"
         ).rows
-    return [float(str(row[0])) for row in rows]
+    # Each run loads what came since the one before, in one batch: the last ones of both belong together.
+    return [end - float(str(first)) for (first,), end in zip(reversed(rows), reversed(done), strict=False)]
 
 
 def measure(changes: int, big: int) -> None:

@@ -103,7 +103,7 @@ def snapshot_batch(
     read = plan.reads[0]
     names = {"n": "BIGINT"} | {f"v{place}": "VARCHAR" for place in range(len(read.types))}
     at = f"make_timestamptz({moment})"
-    rows = _typed(plan, read, names, "'snapshot'", at)
+    rows = _typed(plan, read, names, "'insert'", at)
     counted, before = str(lines.rows), ""
     if gone_at is not None:
         gone, before = _not_in(plan, rows, at, gone_at), BEFORE

@@ -22,11 +22,15 @@ SEPARATOR, QUOTE, NULL = b"\x1f", b"\x1e", b"\x1d"
 _EPOCH = 946_684_800_000_000
 """PostgreSQL counts microseconds from 2000 on."""
 
-_CHUNK_ROWS, _CHUNK_BYTES = 10_000, 4_000_000
+_CHUNK_BYTES = 4_000_000
 _INSERT, _UPDATE, _DELETE, _BEGIN, _COMMIT, _RELATION, _TRUNCATE = b"IUDBCRT"
 _OLD_KEY, _OLD_ROW, _NEW_ROW = b"KON"
 _NULL, _UNCHANGED, _TEXT = b"nut"
+_VALUES = 8
+"""Where the first value of a row stands that comes without an old one."""
+
 _WORDS = {_INSERT: b"insert", _UPDATE: b"update"}
+_CHANGES = frozenset((_INSERT, _UPDATE, _DELETE))
 _SPECIAL = (b"\n", b"\r", SEPARATOR, QUOTE, NULL)
 
 
@@ -149,14 +153,18 @@ stand unquoted; None where one is unchanged."""
 def splitter(count: int) -> Split:
     """Return a function that splits rows of so many columns: one pass, no loop, one name for each value."""
     body = ["def split(b, o, p, U=U):"]
-    for place in range(count):
-        body += [
-            " k = b[o]",
-            f" if k == {_TEXT}: e = o + 5 + U(b, o + 1)[0]; v{place} = b[o + 5:e]; o = e",
-            f" elif k == {_NULL}: v{place} = N; o += 1",
-            " else: return None",
-        ]
-    body.append(f" return S(({', '.join(['p', *(f'v{place}' for place in range(count))])},))")
+    returned = f"return S(({', '.join(['p', *(f'v{place}' for place in range(count))])},))"
+    # Of a short message each value's length is one byte.
+    for condition, end in (("len(b) < 256", "o + 5 + b[o + 4]"), ("True", "o + 5 + U(b, o + 1)[0]")):
+        body.append(f" if {condition}:")
+        for place in range(count):
+            body += [
+                "  k = b[o]",
+                f"  if k == {_TEXT}: e = {end}; v{place} = b[o + 5:e]; o = e",
+                f"  elif k == {_NULL}: v{place} = N; o += 1",
+                "  else: return None",
+            ]
+        body.append(f"  {returned}")
     given = {"U": struct.Struct(">I").unpack_from, "N": NULL, "S": SEPARATOR.join}
     exec("\n".join(body), given)  # noqa: S102 - made of numbers alone
     return given["split"]  # type: ignore[return-value]
@@ -226,16 +234,7 @@ class _File:
     longest: int = 0
     unchanged: set[int] = field(default_factory=set)
     lines: list[bytes] = field(default_factory=list)
-    kept: list[tuple[bytes, int, bytes]] = field(default_factory=list)
-    bytes_kept: int = 0
-
-    def add(self, line: bytes, message: bytes, at: int, prefix: bytes) -> None:
-        """Keep a line with plain values until many can be judged at once."""
-        self.lines.append(line)
-        self.kept.append((message, at, prefix))
-        self.bytes_kept += len(line)
-        if len(self.lines) >= _CHUNK_ROWS or self.bytes_kept >= _CHUNK_BYTES:
-            self.flush()
+    kept: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def write(self, prefix: bytes, values: Sequence[bytes | None]) -> None:
         """Write a line of values that may need quotes."""
@@ -252,20 +251,21 @@ class _File:
             return
         text = b"\n".join(self.lines)
         if not self._is_plain(text):
-            self.lines = [self._careful(*item) for item in self.kept]
+            self.lines[:] = [self._careful(*item) for item in self.kept]
             text = b"\n".join(self.lines)
         self.longest = max(self.longest, *map(len, self.lines))
         self.stream.write(text)
         self.stream.write(b"\n")
         self.rows += len(self.lines)
-        self.lines, self.kept, self.bytes_kept = [], [], 0
+        self.lines.clear()
+        self.kept.clear()
 
     def _is_plain(self, text: bytes) -> bool:
         """Tell whether every sign that means something was put there by us, by counting what has to be there."""
         rows, width = len(self.lines), len(self.shape.columns)
         # A text costs five bytes more in a message than in a line, a NULL as many; what a line has beside is known.
-        sent = sum(len(message) - at for message, at, _ in self.kept)
-        own = sum(len(prefix) + width for *_, prefix in self.kept)
+        sent = sum(len(message) - _VALUES for _, message in self.kept)
+        own = sum(len(prefix) + width for prefix, _ in self.kept)
         texts = (sent - (len(text) - (rows - 1) - own)) // 5
         nulls = rows * width - texts
         return (
@@ -276,8 +276,8 @@ class _File:
             and text.count(SEPARATOR) == rows * (width + 3)
         )
 
-    def _careful(self, message: bytes, at: int, prefix: bytes) -> bytes:
-        values, _ = values_of(message, at - 2)
+    def _careful(self, prefix: bytes, message: bytes) -> bytes:
+        values, _ = values_of(message, _VALUES - 2)
         given = [NULL if value is None else quoted(value) for value in values if not isinstance(value, int)]
         return SEPARATOR.join((prefix, *given))
 
@@ -344,30 +344,45 @@ class Spooler:
         )
 
     def _take(self, messages: Iterable[bytes]) -> None:
-        count = 0
-        changing, words = frozenset((_INSERT, _UPDATE)), _WORDS
+        count = size = 0
+        heads, file, split = self._heads(), self._file, self._split
         for count, message in enumerate(messages, start=1):  # noqa: B007 - told at the end
-            kind = message[0]
-            if kind not in changing:
-                self._other(kind, message)
-            elif self._passing or int.from_bytes(message[1:5], "big") != self._relation:
+            rest = heads.get(message[:6])
+            if rest is None or file is None or split is None:
+                self._other(message)
+                heads, file, split = self._heads(), self._file, self._split
                 continue
-            elif message[5] != _NEW_ROW:
-                self._update(message)
-            else:
-                self._last += 1
-                prefix = b"%d\x1f%s\x1f%s\x1f\x1d" % (self._last, words[kind], self._stamp)
-                line = self._split(message, 8, prefix) if self._split is not None and not self._chains else None
-                if line is None:
-                    values, _ = values_of(message, 6)
-                    self._chains.follow(self._last, self._identity(values))
-                    self._write(prefix, values)
-                else:
-                    self._opened().add(line, message, 8, prefix)
+            self._last += 1
+            prefix = b"%d%b" % (self._last, rest)
+            line = split(message, _VALUES, prefix)
+            if line is None:
+                self._row(message, prefix)
+                continue
+            file.lines.append(line)
+            file.kept.append((prefix, message))
+            size += len(line)
+            if size >= _CHUNK_BYTES:
+                file.flush()
+                size = 0
         self._messages = count
 
-    def _other(self, kind: int, message: bytes) -> None:
-        """Take a message that is no plain row."""
+    def _heads(self) -> dict[bytes, bytes]:
+        """Return how messages of plain rows begin, and what stands behind the number in their lines.
+
+        There are none where each message has to be looked at: of transactions that are passed over, of rows whose key
+        has changed, of arrays.
+        """
+        if self._passing or self._chains or self._split is None:
+            return {}
+        number = self._relation.to_bytes(4, "big")
+        return {
+            bytes([kind]) + number + bytes([_NEW_ROW]): b"\x1f%b\x1f%b\x1f\x1d" % (word, self._stamp)
+            for kind, word in _WORDS.items()
+        }
+
+    def _other(self, message: bytes) -> None:
+        """Take a message that is no plain row, or the first one of its shape."""
+        kind = message[0]
         if kind == _BEGIN:
             final, moment = struct.unpack_from(">Qq", message, 1)
             self._passing = final < self._after
@@ -381,13 +396,27 @@ class Spooler:
             return
         elif kind == _COMMIT:
             (self._reached,) = struct.unpack_from(">Q", message, 10)
-        elif kind == _DELETE and int.from_bytes(message[1:5], "big") == self._relation:
-            self._last += 1
-            values, _ = values_of(message, 6)
-            self._write(b"%d\x1fdelete\x1f%s\x1f\x1d" % (self._last, self._stamp), values)
-            self._chains.end(self._identity(values))
         elif kind == _TRUNCATE:
             self._truncate(message)
+        elif kind in _CHANGES and int.from_bytes(message[1:5], "big") == self._relation:
+            self._change(kind, message)
+
+    def _change(self, kind: int, message: bytes) -> None:
+        if kind == _DELETE:
+            values, _ = values_of(message, 6)
+            self._last += 1
+            self._write(b"%d\x1fdelete\x1f%b\x1f\x1d" % (self._last, self._stamp), values)
+            self._chains.end(self._identity(values))
+        elif message[5] == _NEW_ROW:
+            self._last += 1
+            self._row(message, b"%d\x1f%b\x1f%b\x1f\x1d" % (self._last, _WORDS[kind], self._stamp))
+        else:
+            self._update(message)
+
+    def _row(self, message: bytes, prefix: bytes) -> None:
+        values, _ = values_of(message, _VALUES - 2)
+        self._chains.follow(self._last, self._identity(values))
+        self._write(prefix, values)
 
     def _describe(self, message: bytes) -> None:
         relation, shape = shape_of(message)
