@@ -1,21 +1,21 @@
 """Files into bronze against a bare COPY of the same rows with the same provenance: CPU seconds of the process tree.
 
-    python benchmarks/ingest.py [--rows 1000000] [--runs 5] [--files 1] [--formats csv,jsonl,parquet] [--threads 1]
+    python benchmarks/ingest.py [--rows 1000000,4000000] [--runs 3] [--files 1] [--formats csv,jsonl,parquet]
 
 - `limit` reads the files with their types given, numbers the rows, and writes one Parquet file.
 - `read` is what a load does on the sources' side: it finds the files, hashes them, reads their headers, and runs the
   SQL of its batches (values that are not plainly well are kept, lines that are no records set apart) with the counts
   that the account needs, into a file that is written like the limit's.
-- `run` is `metalayer run` of a fresh project that declares the files: the interpreter, the embedded PostgreSQL with its
-  first start, the staging as the lake writes it, statistics, fsync, commit, account and report. `run, 1 row` is the
-  same of a file of one row: what a first run costs whatever is loaded.
+- `run` is `metalayer run` of a project that has run before and finds the files new: the interpreter, starting and
+  stopping the embedded PostgreSQL, the staging as the lake writes it, statistics, sums, fsync, commit, account and
+  report. `one row` is the same of a file of one row: what a run that works costs whatever is loaded.
 
-Each run is a process of its own, the three in turn; the table shows medians, and the medians of the ratios of what ran
-in the same turn. The aim is 1.10. `MB` is the size of the files written: the lake writes zstd of level 1, the limit the
-engine's own level.
+Limit, reading and lake write zstd of the same level (1, as the lake does); all use one thread: rows are numbered in the
+order of the file, so one thread reads a file, and the engine's main thread would turn in circles beside it.
 
-One thread is the default for the first two: rows are numbered in the order of the file, so one thread reads a file,
-and the engine's main thread would turn in circles beside it. A run decides by itself.
+Each is a process of its own, all in turn; the table shows medians, and the medians of the ratios of what ran in one
+turn. The aim is 1.10. Of several sizes a line is laid through the medians: what a run costs whatever is loaded, what a
+million rows more cost, and how that compares with the limit's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import duckdb
 
 PR_SET_CHILD_SUBREAPER = 36
+_FIT = ("limit", "run")
 PROGRAM = Path(sys.executable).parent / "metalayer"
 
 COLUMNS = {
@@ -75,7 +76,7 @@ NEST = """
                AS customer,
            [{{'sku': order_id, 'qty': quantity}}, {{'sku': order_id + 1, 'qty': 1}}] AS items
     FROM ({rows})"""
-OUT = "(FORMAT parquet, COMPRESSION zstd)"
+OUT = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 
 
 def connect(threads: int) -> duckdb.DuckDBPyConnection:
@@ -98,7 +99,9 @@ def generate(directory: Path, rows: int, files: int, formats: list[str]) -> None
             options = {"csv": "HEADER", "jsonl": "FORMAT json", "parquet": OUT[1:-1]}[format_]
             connection.execute(f"COPY ({query}) TO '{directory}/{format_}/{number}.{format_}' ({options})")
             if number == 0:
-                connection.execute(f"COPY ({query} LIMIT 1) TO '{directory}/one.{format_}' ({options})")
+                for name, offset in (("one", 0), ("other", 1)):
+                    least = f"{query} LIMIT 1 OFFSET {offset}"
+                    connection.execute(f"COPY ({least}) TO '{directory}/{name}.{format_}' ({options})")
 
 
 def limit(directory: Path, format_: str, threads: int) -> None:
@@ -122,15 +125,21 @@ def candidate(directory: Path, format_: str, threads: int) -> None:
     """Load as a run does, up to the staged file."""
     from metalayer.core.names import literal
     from metalayer.core.schema import schema
+    from metalayer.core.source import Surroundings
     from metalayer.sources import source_type
 
     type_ = source_type(format_)
-    source = type_.open(type_.options(("*",)), schema(**columns(format_)), str(directory / format_), "evolve")
+    source = type_.open(
+        type_.options(("*",)), schema(**columns(format_)), Surroundings(str(directory / format_)), "evolve"
+    )
     connection = connect(threads)
 
     class Engine:
         def query(self, sql: str) -> list[tuple[Any, ...]]:
             return connection.execute(sql).fetchall()
+
+        def spool(self) -> str:
+            return tempfile.mkdtemp(dir=directory)
 
     engine = Engine()
     for number, batch in enumerate(source.read({}, engine)):
@@ -150,14 +159,20 @@ def candidate(directory: Path, format_: str, threads: int) -> None:
             engine.query(statement)
 
 
-def project(directory: Path, format_: str, files: Path) -> Path:
-    """Make a fresh project that declares the files."""
-    root = Path(tempfile.mkdtemp(dir=directory))
+def project(directory: Path, format_: str, threads: int) -> Path:
+    """Make a project that has loaded a file of one row."""
+    root = Path(tempfile.mkdtemp(dir=directory)) / "p"
+    subprocess.run([PROGRAM, "init", root], capture_output=True, check=True)
     named = "\n".join(f"  {name}: {type_}" for name, type_ in columns(format_).items())
-    subprocess.run([PROGRAM, "init", root / "p"], capture_output=True, check=True)
-    declared = f"type: {format_}\npath: {files}\ncolumns:\n{named}\n"
-    (root / "p" / "bronze" / "rows.yml").write_text(declared, "utf-8")
-    return root / "p"
+    declared = f"type: {format_}\npath: data/*.{format_}\ncolumns:\n{named}\n"
+    (root / "bronze" / "rows.yml").write_text(declared, "utf-8")
+    (root / "data").mkdir(exist_ok=True)
+    (root / "metalayer.yml").write_text(
+        f"name: p\nversion: 1\nenvironments: {{dev: {{threads: {threads}}}}}\n", "utf-8"
+    )
+    shutil.copy(directory / f"one.{format_}", root / "data" / f"first.{format_}")
+    timed("--child", "run", str(root))
+    return root
 
 
 def whole(root: Path) -> None:
@@ -195,21 +210,56 @@ def turn(directory: Path, format_: str, threads: int) -> dict[str, float]:
     """Run each once and return their CPU seconds, and the sizes of what was written."""
     common = ["--formats", format_, "--threads", str(threads), "--child"]
     found = {what: timed(*common, what, str(directory)) for what in ("limit", "read")}
-    for what, files in (("run", directory / format_ / "*"), ("least", directory / f"one.{format_}")):
-        root = project(directory, format_, files)
+    for what, files in (("run", [*(directory / format_).iterdir()]), ("least", [directory / f"other.{format_}"])):
+        root = project(directory, format_, threads)
+        before = megabytes(*(root / ".metalayer").rglob("*.parquet"))
+        for path in files:
+            os.link(path, root / "data" / path.name)
         found[what] = timed(*common, "run", str(root))
-        found[f"{what} MB"] = megabytes(*(root / ".metalayer").rglob("*.parquet"))
+        found[f"{what} MB"] = megabytes(*(root / ".metalayer").rglob("*.parquet")) - before
         shutil.rmtree(root.parent)
     return {**found, "limit MB": megabytes(directory / "limit.parquet")}
 
 
+def line_through(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return where the line of least squares through points begins, and how it rises."""
+    x, y = (statistics.fmean(values) for values in zip(*points, strict=True))
+    rise = sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    return y - rise * x, rise
+
+
+def middle(turns: list[dict[str, float]], what: Callable[[dict[str, float]], float]) -> float:
+    return statistics.median(map(what, turns))
+
+
+def measure(format_: str, rows: int, given: argparse.Namespace) -> list[dict[str, float]]:
+    """Measure one format at one size, print its line, and return its turns."""
+    with tempfile.TemporaryDirectory(dir=given.directory) as name:
+        directory = Path(name)
+        generate(directory, rows, given.files, [format_])
+        turns = [turn(directory, format_, given.threads) for _ in range(given.runs)]
+        size = megabytes(*(directory / format_).iterdir())
+    ratios = [t["run"] / t["limit"] for t in turns]
+    print(
+        f"{format_:8} {rows / 1e6:5.1f} {size:6.0f} "
+        f"{middle(turns, lambda t: t['limit']):7.2f} {middle(turns, lambda t: t['read']):7.2f} "
+        f"{middle(turns, lambda t: t['run']):7.2f} {middle(turns, lambda t: t['least']):7.2f} | "
+        f"{middle(turns, lambda t: t['read'] / t['limit']):10.2f} {statistics.median(ratios):9.2f} "
+        f"{middle(turns, lambda t: (t['run'] - t['least']) / t['limit']):12.2f} | "
+        f"{middle(turns, lambda t: t['limit MB']):8.1f} {middle(turns, lambda t: t['run MB']):7.1f}",
+        flush=True,
+    )
+    return turns
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rows", default="1000000,4000000", help="how many, several with commas between them")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--formats", default="csv,jsonl,parquet")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--directory", type=Path, help="where the files lie while it works")
     parser.add_argument("--child", nargs=2, metavar=("WHAT", "DIRECTORY"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     formats = given.formats.split(",")
@@ -229,30 +279,24 @@ def main() -> None:
         f"metalayer {metalayer.__version__}, duckdb {duckdb.__version__}, Python {sys.version.split()[0]}, "
         f"{os.cpu_count()} cores, load {load}"
     )
-    print(f"{given.rows:,} rows in {given.files} files, {given.runs} runs, {given.threads} threads; CPU s, medians")
+    print(f"{given.files} files, {given.runs} runs, {given.threads} threads; CPU s, medians")
     print(
-        f"{'':8} {'MB in':>6} {'limit':>7} {'read':>7} {'run':>7} {'run, 1 row':>10} | "
-        f"{'read/limit':>10} {'run/limit':>9} {'less 1 row':>10} | {'MB limit':>8} {'MB run':>7}"
+        f"{'':8} {'M rows':>5} {'MB in':>5} {'limit':>7} {'read':>7} {'run':>7} {'one row':>7} | "
+        f"{'read/limit':>10} {'run/limit':>9} {'less one row':>12} | {'MB limit':>8} {'MB run':>7}"
     )
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        generate(directory, given.rows, given.files, formats)
-        for format_ in formats:
-            turns = [turn(directory, format_, given.threads) for _ in range(given.runs)]
-
-            def middle(what: Callable[[dict[str, float]], float], turns: list[dict[str, float]] = turns) -> float:
-                return statistics.median(map(what, turns))
-
-            print(
-                f"{format_:8} {megabytes(*(directory / format_).iterdir()):6.0f} "
-                f"{middle(lambda t: t['limit']):7.2f} {middle(lambda t: t['read']):7.2f} "
-                f"{middle(lambda t: t['run']):7.2f} {middle(lambda t: t['least']):10.2f} | "
-                f"{middle(lambda t: t['read'] / t['limit']):10.2f} {middle(lambda t: t['run'] / t['limit']):9.2f} "
-                f"{middle(lambda t: (t['run'] - t['least']) / t['limit']):10.2f} | "
-                f"{middle(lambda t: t['limit MB']):8.1f} {middle(lambda t: t['run MB']):7.1f}",
-                flush=True,
-            )
-        print(f"load {', '.join(f'{item:.1f}' for item in os.getloadavg())} at the end")
+    sizes = [int(rows) for rows in given.rows.split(",")]
+    fits = []
+    for format_ in formats:
+        found = {rows: measure(format_, rows, given) for rows in sizes}
+        if len(sizes) > 1:
+            of = {what: [(rows / 1e6, middle(t, lambda t, w=what: t[w])) for rows, t in found.items()] for what in _FIT}
+            fits.append((format_, *(line_through(of[what]) for what in _FIT)))
+    for format_, least, most in fits:
+        print(
+            f"{format_:8} limit {least[0]:5.2f} + {least[1]:.2f} a million rows, run {most[0]:5.2f} + {most[1]:.2f}: "
+            f"{most[1] / least[1]:.2f} times the limit for each row more"
+        )
+    print(f"load {', '.join(f'{item:.1f}' for item in os.getloadavg())} at the end")
 
 
 if __name__ == "__main__":

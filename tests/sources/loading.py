@@ -123,3 +123,18 @@ def _load(source: Source, batch: Batch, engine: DuckEngine, loaded: Loaded) -> N
 
 def _reasons(items: tuple[SetAside, ...]) -> Mapping[str, str]:
     return {item.name: item.reason for item in items}
+
+
+def outcome(batch: Batch, engine: DuckEngine) -> object:
+    """Return what a batch yields in one reading, or None where the engine refuses."""
+    for statement in batch.prepare:
+        engine.query(statement)
+    try:
+        rows = rows_of(batch, engine, [*(column.name for column in batch.columns), "_position", "_rescued"])
+        rejected = engine.query(batch.rejects) if batch.rejects else []
+        return rows, rejected, engine.query(batch.read) if batch.read else []
+    except LakeError:
+        return None
+    finally:
+        for statement in batch.cleanup:
+            engine.query(statement)

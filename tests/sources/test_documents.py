@@ -13,13 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metalayer.core.schema import Column, DriftPolicy, schema
+from metalayer.core.errors import LakeError
+from metalayer.core.schema import Column, DriftPolicy, parse_type, schema
 from metalayer.core.source import Surroundings
-from metalayer.sources import reading
+from metalayer.sources import documents, reading
+from metalayer.sources.delimited import Field
 from metalayer.sources.dialect import JsonDialect
 from metalayer.sources.files import JSON, JSONL
 from metalayer.sources.formats import JsonOptions
-from sources.loading import DuckEngine, Loaded, load
+from sources.loading import DuckEngine, Loaded, load, outcome
 
 Put = Callable[[str, str | bytes], Path]
 Read = Callable[..., Loaded]
@@ -230,6 +232,104 @@ def test_nothing_of_any_record_is_lost(records: list[dict[str, object]], tmp_pat
             rescued = kept if isinstance(kept, dict) else {}
             held = name in rescued or (value is None and row.get(name) is None) or _holds(row.get(name), value)
             assert held, f"{name} of {record} is neither in {row} nor in {rescued}"
+
+
+TYPES = (
+    *("bigint", "integer", "tinyint", "double", "decimal(12,2)", "boolean", "varchar", "date", "timestamp", "json"),
+    *(
+        "bigint[]",
+        "struct(a bigint, b varchar)",
+        "struct(a varchar)",
+        "struct(a double)[]",
+        "struct(a boolean, b date)",
+    ),
+)
+ODD = (
+    *("1.7", "1.0", "-0.0", "1e3", "15e-1", "1e400", "-1", "0", "1", "127", "128", "2147483648", "9007199254740993"),
+    *("9223372036854775807", "9223372036854775808", "123456789012345678901234567890", "true", "false", "null", "NaN"),
+    *('"1"', '" 1 "', '"+-5"', '"0x1F"', '"1_000"', '"true"', '"1e3"', '"1."', '".5"', '"nan"', '""', '"x"', '"007"'),
+    *('"2024-01-01"', '"2024-01-01T10:00:00"', '"2024-01-01 10:00:00"', '"2024-01-01T10:00:00+02:00"', "{}", "[]"),
+    *("[1]", "[1.5]", "[true]", "[9007199254740993]", '["1.5"]', "[1e3]", "[null]", '{"a":1}', '{"a":1,"b":"x"}'),
+    *('{"a":1.5,"b":"x"}', '{"a":true,"b":"x"}', '{"a":1,"b":"x","c":1}', '{"a":1,"b":1}', '{"a":1,"a":1,"b":2}'),
+    *('{"a":"x.y"}', '[{"a":1}]', '[{"a":1.5}]', '[{"a":true}]', '[{"a":1,"c":1}]', '{"a":true,"b":"2024-01-01"}'),
+    *('{"a":1,"b":"2024-01-01"}', '{"a":true,"b":"2024-01-01T10:00"}', '{"a":null,"b":null}'),
+)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_a_record_read_quickly_is_as_read_carefully(engine: DuckEngine, tmp_path: Path, type_: str) -> None:
+    fields = (Field("v", parse_type(type_), 0),)
+    path, example = tmp_path / "a.jsonl", tmp_path / "example.jsonl"
+    example.write_text(documents.example([("v", fields[0].type)]), "utf-8")
+    engine.query("CREATE TEMP SEQUENCE counted")
+    found = 0
+    for value in ODD:
+        path.write_text(f'{{"v":{value}}}\n', "utf-8")
+        file = documents.JsonFile(str(path), path.stat().st_size, lines=True, labels=("v",), fields=fields)
+        careful = engine.query(documents.careful(file, JsonDialect(), "counted"))
+        engine.query("DROP TABLE metalayer_rejects; DROP TABLE metalayer_scans")
+        try:
+            quick = engine.query(documents.quick(file, JsonDialect(), "counted", str(example)))
+        except LakeError:
+            continue
+        assert repr(quick) == repr(careful), value
+        found += 1
+    assert found > 3
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                '{"a":1,"b":"x","c":2.5}',
+                '{"c":null,"b":null,"a":null}',
+                '{"a":2,"b":"y"}',
+                '{"a":2,"b":"y","c":1,"d":1}',
+            ),
+            *(
+                '{"a":1.5,"b":"x","c":1}',
+                '{"a":true,"b":true,"c":true}',
+                '{"a":1,"a":2,"b":"","c":0}',
+                "{",
+                "[1]",
+                "{}",
+            ),
+            *("", "  ", "5", '{"a":"7","b":{"x":1},"c":"1e3"}', '{"a":9007199254740993,"b":"x","c":1}', "null"),
+        ]
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=LINES, sample=st.sampled_from([1, 100]))
+def test_a_file_read_quickly_is_as_read_carefully(
+    found: list[str], sample: int, tmp_path: Path, engine: DuckEngine
+) -> None:
+    (tmp_path / "a.jsonl").write_text("\n".join(['{"a":1,"b":"x","c":2.5}', *found]), "utf-8")
+    source = JSONL.open(
+        JsonOptions(("a.jsonl",)), schema(a="bigint", b="varchar", c="double"), Surroundings(str(tmp_path)), "evolve"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "SAMPLE", sample)
+        (batch,) = source.read({}, engine)
+    if batch.alternatives:
+        quick, slow = outcome(batch, engine), outcome(batch.alternatives[0], engine)
+        assert quick is None or quick == slow
+
+
+def test_what_comes_after_the_sample_is_neither_lost_nor_rounded(
+    put: Put, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SAMPLE", 2)
+    usual = {"id": 1, "deep": [{"p": 5}]}
+    odd = [{"id": 2, "deep": [{"p": 5.5}], "extra": "x"}, {"id": True, "deep": [{"p": 5, "z": 1}]}]
+    put("a.jsonl", lines(usual, usual, *odd))
+    loaded = read(schema(id="bigint", deep="struct(p bigint)[]"))
+    assert loaded.rescued()[2:] == [
+        {"extra": "x", "deep": [{"p": 5.5}]},
+        {"id": "true", "deep": [{"p": 5, "z": 1}]},
+    ]
 
 
 def _holds(held: object, value: object) -> bool:

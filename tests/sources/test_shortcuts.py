@@ -9,16 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metalayer.core.errors import LakeError
 from metalayer.core.schema import parse_type, schema
-from metalayer.core.source import Batch, Surroundings
-from metalayer.sources.conformance import rows_of
+from metalayer.core.source import Surroundings
 from metalayer.sources.delimited import Field, Misfits, TextFile, scan, select
 from metalayer.sources.dialect import TextDialect
 from metalayer.sources.files import CSV
 from metalayer.sources.formats import TextOptions
 from metalayer.sources.shortcuts import BOTH_SIGNS, shortcut
-from sources.loading import DuckEngine
+from sources.loading import DuckEngine, outcome
 
 TYPES = ("boolean", "tinyint", "smallint", "integer", "bigint", "double")
 DECIMALS = ("decimal(18,2)", "decimal(4,1)", "decimal(38,9)", "decimal(9,0)", "decimal(15,4)", "decimal(2,2)")
@@ -148,18 +146,3 @@ def test_a_file_read_quickly_is_as_read_usually(
     (usual,) = batch.alternatives
     quick, slow = outcome(batch, engine), outcome(usual, engine)
     assert quick is None or quick == slow, text
-
-
-def outcome(batch: Batch, engine: DuckEngine) -> object:
-    """Return what a batch yields in one reading, or None where the engine refuses."""
-    for statement in batch.prepare:
-        engine.query(statement)
-    try:
-        rows = rows_of(batch, engine, [*(column.name for column in batch.columns), "_position", "_rescued"])
-        rejected = engine.query(batch.rejects) if batch.rejects else []
-        return rows, rejected, engine.query(batch.read) if batch.read else []
-    except LakeError:
-        return None
-    finally:
-        for statement in batch.cleanup:
-            engine.query(statement)

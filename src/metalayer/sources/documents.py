@@ -1,9 +1,9 @@
-"""JSON and JSON Lines as SQL: a fast reading for files that are as declared, a careful one that loses nothing.
+"""JSON and JSON Lines as SQL: a quick reading for files that are as declared, a careful one that loses nothing.
 
-The fast reading is the engine's own: it stops at the first record that is no JSON or does not fit, and passes over
-fields that nobody declared. So a sample of each file is looked at first, and what is not plain is read carefully: line
-by line as text, each value cast and tested, unknown fields and misfits kept, lines that are no objects rejected.
-Nothing here runs a query.
+The quick one is the engine's own. It ends with an error at the first record that is no object or has a field that
+nobody declared, at any depth: the engine does so only where it has found the fields itself, so it finds them in a
+record of our own making (`example`) that lies before the file. The careful one reads records as text, casts and tests
+each value, keeps unknown fields and misfits, and rejects what is no object. Nothing here runs a query.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metalayer.core.names import literal, quote
-from metalayer.core.schema import DataType, ListOf, MapOf, Scalar, Struct
-from metalayer.sources.casting import cast, engine_cast, exact, is_text
+from metalayer.core.schema import JSON, VARCHAR, DataType, ListOf, MapOf, Scalar, Struct
+from metalayer.sources.casting import cast, engine_cast, exact
 from metalayer.sources.delimited import REJECTS, SCANS, Field, Kept, rescue, unread
 from metalayer.sources.dialect import JsonDialect
 from metalayer.sources.header import compression_of
@@ -67,7 +67,9 @@ def records(file: JsonFile, dialect: JsonDialect, *, keep_rejects: bool = False)
         options += f"store_rejects = true, rejects_table = '{REJECTS}', rejects_scan = '{SCANS}', rejects_limit = 0"
     else:
         options += "ignore_errors = true"
-    return f"(SELECT line FROM read_csv({path}, {options}) WHERE trim(line) <> '')"
+    # To trim costs ten times what reading does: only what begins oddly is asked whether it is blank.
+    filled = "CASE WHEN starts_with(line, '{') THEN true ELSE trim(line) <> '' END"
+    return f"(SELECT line FROM read_csv({path}, {options}) WHERE {filled})"
 
 
 def _compression(file: JsonFile, dialect: JsonDialect) -> str:
@@ -85,31 +87,19 @@ def is_object(line: str) -> str:
     )
 
 
-def look(file: JsonFile, dialect: JsonDialect, columns: Sequence[tuple[str, DataType]], limit: int | None) -> str:
-    """Return the SELECT of a file's field names in order, whether it has lines that are no objects, and misfits.
-
-    ``columns`` are labels and types of nested columns: a field inside them that the type does not know is a misfit.
-    """
+def look(file: JsonFile, dialect: JsonDialect, limit: int | None) -> str:
+    """Return the SELECT of a file's field names in order, and whether all records are objects without repeated ones."""
     bound = f" LIMIT {limit}" if limit is not None else ""
-    misfits = [_misfit(_member("line", label), type_) for label, type_ in columns if is_nested(type_)]
     names = "CASE WHEN json_valid(line) AND starts_with(ltrim(line), '{') THEN json_keys(line) END"
     return (
         "WITH seen AS MATERIALIZED "
-        f"(SELECT line, row_number() OVER () AS n, {names} AS names FROM {records(file, dialect)}{bound}), "
+        f"(SELECT row_number() OVER () AS n, {names} AS names FROM (FROM {records(file, dialect)}{bound})), "
         # Few records differ in the names of their fields: what is asked of names is asked of each such list once.
         "shapes AS (SELECT names, min(n) AS n FROM seen GROUP BY names), "
         "fields AS (SELECT unnest(names) AS name, (n, generate_subscripts(names, 1)) AS place FROM shapes)\n"
         "SELECT (SELECT list(name ORDER BY place) FROM (SELECT name, min(place) AS place FROM fields GROUP BY name)), "
-        "(SELECT coalesce(bool_or(names IS NULL OR len(names) > len(list_distinct(names))), false) FROM shapes), "
-        f"(SELECT coalesce(bool_or({' OR '.join(misfits) or 'false'}), false) FROM seen WHERE names IS NOT NULL)"
+        "(SELECT coalesce(bool_and(names IS NOT NULL AND len(names) = len(list_distinct(names))), false) FROM shapes)"
     )
-
-
-def _misfit(value: str, type_: DataType) -> str:
-    """Return `loses`, asked only where a value does not come back from the type as it was."""
-    back = f"to_json(from_json({value}, {literal(json.dumps(str(type_)))}))"
-    differs = f"coalesce(CAST({back} AS varchar) <> CAST({value} AS varchar), {value} IS NOT NULL)"
-    return f"CASE WHEN {differs} THEN coalesce({loses(value, type_)}, false) ELSE false END"
 
 
 def structure(file: JsonFile, dialect: JsonDialect, labels: Sequence[str], limit: int) -> str:
@@ -136,22 +126,76 @@ def _pointer(label: str) -> str:
     return "/" + label.replace("~", "~0").replace("/", "~1")
 
 
-def fast(file: JsonFile, dialect: JsonDialect, counter: str) -> str:
-    """Return one SELECT with the table's columns, ``_position`` and ``_rescued``, in the engine's own reading."""
+def example(fields: Sequence[tuple[str, DataType]]) -> str:
+    """Return a record in which the engine finds fields of the types that `quick` wants: texts, nested or as JSON."""
+    return json.dumps({label: _example(type_) for label, type_ in fields}, ensure_ascii=False) + "\n"
+
+
+def _example(type_: DataType) -> object:
+    match _written(type_):
+        case Scalar(name="varchar"):
+            return "x"
+        case Struct(parts):
+            return {name: _example(part) for name, part in parts}
+        case ListOf(element):
+            return [_example(element)]
+        case _:
+            return None  # in which the engine sees JSON
+
+
+def _written(type_: DataType) -> DataType:
+    """Return the type as which the quick reading reads a value: of texts, where these come back from their values.
+
+    It is JSON for what is nested and holds what may be written in several ways.
+    """
+    match type_:
+        case Scalar():
+            return JSON if type_.name == "json" else VARCHAR
+        case Struct(fields) if fields and _comes_back(type_):
+            return Struct(tuple((name, _written(part)) for name, part in fields))
+        case ListOf(element) if _comes_back(type_):
+            return ListOf(_written(element))
+        case _:
+            return JSON
+
+
+def _comes_back(type_: DataType) -> bool:
+    """Tell whether most texts of values inside the type are what the values are written as."""
+    match type_:
+        case Scalar():
+            return type_.name in {"varchar", "tinyint", "smallint", "integer", "bigint", "boolean", "date"}
+        case Struct(fields):
+            return bool(fields) and all(_comes_back(part) for _, part in fields)
+        case ListOf(element):
+            return _comes_back(element)
+        case MapOf():
+            return False
+
+
+def quick(file: JsonFile, dialect: JsonDialect, counter: str, example_path: str) -> str:
+    """Return one SELECT with the table's columns, ``_position`` and ``_rescued``, for records that are as declared.
+
+    It ends with an error at the first that is not. What it yields to its end is what `careful` yields.
+
+    Args:
+        file: a file of JSON Lines.
+        dialect: how values are written.
+        counter: a sequence that counts the records as they leave the reader.
+        example_path: where the `example` of the file's fields lies.
+    """
     chosen = [item for item in file.fields if item.place is not None]
-    columns = ", ".join(
-        f"{literal(_label(file, item))}: {literal(str(item.type) if is_nested(item.type) else 'VARCHAR')}"
-        for item in chosen
-    )
-    format_ = "newline_delimited" if file.lines else "auto"
+    path = literal(engine_path(file.path))
     options = (
-        f"format = '{format_}', records = 'true', auto_detect = false, columns = {{{columns}}}, "
-        f"compression = {_compression(file, dialect)}, "
-        f"maximum_object_size = {LARGEST if file.lines else max(LARGEST, file.size)}"
+        "format = 'newline_delimited', records = 'true', sample_size = 1, maximum_sample_files = 1, "
+        "map_inference_threshold = -1, filename = 'metalayer_file', "
+        f"compression = {_compression(file, dialect)}, maximum_object_size = {LARGEST}"
     )
     texts = ", ".join(f"{quote(_label(file, item))} AS c{number}" for number, item in enumerate(chosen))
     position = f"row_number() OVER () + 0 * nextval({literal(counter)}) AS _position"
-    source = f"(SELECT {texts}, {position} FROM read_json({literal(engine_path(file.path))}, {options}))"
+    source = (
+        f"(SELECT {texts}, {position} FROM read_json([{literal(engine_path(example_path))}, {path}], {options}) "
+        f"WHERE metalayer_file = {literal(file.path)})"
+    )
     return _typed(file, dialect, source, careful=False)
 
 
@@ -161,12 +205,33 @@ def careful(file: JsonFile, dialect: JsonDialect, counter: str) -> str:
     wanted = {_label(file, item): "JSON" if is_nested(item.type) else "VARCHAR" for item in chosen}
     shape = literal(json.dumps(wanted, ensure_ascii=False))
     position = f"row_number() OVER () + 0 * nextval({literal(counter)}) AS _position"
-    numbered = f"(SELECT line, {position} FROM {records(file, dialect, keep_rejects=file.lines)})"
+    numbered = f"(SELECT *, {position} FROM {_named(records(file, dialect, keep_rejects=file.lines))})"
     read = f"from_json(line, {shape}) AS u" if wanted else "NULL AS u"
     texts = [f"u.{quote(_label(file, item))} AS c{number}" for number, item in enumerate(chosen)]
-    opened = f"(SELECT line, _position, json_keys(line) AS names, {read} FROM {numbered} WHERE {is_object('line')})"
+    opened = f"(SELECT line, names, _position, {read} FROM {numbered} WHERE {_has_names(file)})"
     source = f"(SELECT {', '.join(['line', '_position', 'names', *texts])} FROM {opened})"
     return _typed(file, dialect, source, careful=True)
+
+
+def _named(source: str) -> str:
+    """Return a relation of records with the names of their fields: none of what is no object, NULL of what is no JSON.
+
+    Where a window stands over it, the names are found once, however often they are asked.
+    """
+    return f"(SELECT line, CASE WHEN json_valid(line) THEN json_keys(line) END AS names FROM {source})"
+
+
+def _has_names(file: JsonFile) -> str:
+    """Return a condition that holds where a record of `_named` is an object without repeated fields."""
+    usual = f"WHEN names = {_names(file.labels)} THEN true " if file.labels else ""
+    return (
+        f"CASE {usual}WHEN len(names) > 0 THEN len(names) = len(list_distinct(names)) "
+        "WHEN names IS NULL THEN false ELSE json_type(line) = 'OBJECT' END"
+    )
+
+
+def _names(labels: Sequence[str]) -> str:
+    return f"[{', '.join(literal(label) for label in labels)}]"
 
 
 def _label(file: JsonFile, item: Field) -> str:
@@ -176,38 +241,57 @@ def _label(file: JsonFile, item: Field) -> str:
 
 def _typed(file: JsonFile, dialect: JsonDialect, source: str, *, careful: bool) -> str:
     """Return the SELECT over texts ``c0``, ``c1`` and so on: cast, tested, and what does not fit kept."""
-    casts, tests, names, rescued = [], [], [], []
+    casts, tests, names, rescued, doubts = [], [], [], [], []
     number = -1
     for item in file.fields:
         if item.place is None:
             names.append(f"CAST(NULL AS {item.type}) AS {quote(item.name)}")
             continue
         number += 1
-        text = f"c{number}"
-        if is_text(item.type) or (is_nested(item.type) and not careful):
+        text, value = f"c{number}", f"v{number}"
+        held = JSON if careful and is_nested(item.type) else _written(item.type)
+        if held == item.type:
             names.append(f"{text} AS {quote(item.name)}")
-            continue
-        if is_nested(item.type):
-            nested = text if str(item.type) == "json" else f"from_json({text}, {literal(json.dumps(str(item.type)))})"
-            casts.append(f"{nested} AS v{number}")
-            names.append(f"v{number} AS {quote(item.name)}")
-            rescued.append(Kept(item.name, text, _misfit(text, item.type)))
-            continue
-        casts.append(f"{engine_cast(text, item.type, dialect)} AS v{number}")
-        tests.append(f"{exact(f'v{number}', text, item.type, dialect)} AS t{number}")
-        names.append(f"t{number} AS {quote(item.name)}")
-        rescued.append(unread(item.name, text, f"t{number}"))
-    kept = _rescue_with_unknown(file, rescued) if careful else rescue(rescued)
+        elif is_nested(item.type) and held != JSON:
+            casts.append(f"CAST({text} AS {item.type}) AS {value}")
+            names.append(f"{value} AS {quote(item.name)}")
+            doubts.append(f"CAST({value} AS {held}) IS DISTINCT FROM {text}")
+        elif is_nested(item.type):
+            casts.append(f"{_nested(text, item.type)} AS {value}")
+            names.append(f"{value} AS {quote(item.name)}")
+            rescued.append(_unfit(item.name, text, value, item.type))
+        else:
+            casts.append(f"{engine_cast(text, item.type, dialect)} AS {value}")
+            tests.append(f"{exact(value, text, item.type, dialect)} AS t{number}")
+            names.append(f"t{number} AS {quote(item.name)}")
+            rescued.append(unread(item.name, text, f"t{number}"))
+    kept = _rescue_with_unknown(file, rescued) if careful else rescue(rescued, doubts=doubts)
     return (
         f"SELECT {', '.join([*names, '_position', kept])}\n"
         f"FROM (SELECT {', '.join(['*', *tests])}\nFROM (SELECT {', '.join(['*', *casts])}\nFROM {source}))"
     )
 
 
+def _nested(text: str, type_: DataType) -> str:
+    return text if str(type_) == "json" else f"from_json({text}, {literal(json.dumps(str(type_)))})"
+
+
+def _unfit(name: str, text: str, value: str, type_: DataType) -> Kept:
+    """Return that a nested text is kept where its value does not hold all of it.
+
+    That is asked only where the value is not written as the text is.
+    """
+    differs = f"coalesce(CAST(to_json({value}) AS varchar) <> CAST({text} AS varchar), {text} IS NOT NULL)"
+    return Kept(name, text, f"CASE WHEN {differs} THEN coalesce({loses(text, type_)}, false) ELSE false END", differs)
+
+
 def _rescue_with_unknown(file: JsonFile, items: Sequence[Kept]) -> str:
     """Return ``_rescued`` with the fields that no column has, as they are."""
-    known = ", ".join(literal(_label(file, item)) for item in file.fields if item.place is not None)
+    labels = [_label(file, item) for item in file.fields if item.place is not None]
+    known = ", ".join(map(literal, labels))
     unknown = f"NOT list_has_all([{known}], names)" if known else "len(names) > 0"
+    if set(labels) == {*file.labels}:
+        unknown = f"(names <> {_names(file.labels)} AND {unknown})"
     entries = "map_entries(from_json(line, '\"MAP(VARCHAR,JSON)\"'))"
     kept = f"list_filter({entries}, lambda entry: NOT list_contains([{known}], entry.key))" if known else entries
     # One object from two: the members of the unknown fields, then those of what did not fit.
@@ -254,10 +338,11 @@ def _loses_as(kind: str, value: str, condition: str) -> str:
 def rejects(parts: Sequence[tuple[str, JsonFile]], dialect: JsonDialect) -> str:
     """Return the SELECT of records that are no objects, among files that were read carefully."""
     selects = [
-        f"SELECT {literal(name)} AS _source, n AS line, line AS text, CASE WHEN NOT json_valid(line) "
-        "THEN 'not valid JSON' WHEN json_type(line) = 'OBJECT' THEN 'a field is given twice' "
-        "ELSE 'not a JSON object' END AS reason "
-        f"FROM (SELECT line, row_number() OVER () AS n FROM {records(file, dialect)}) WHERE NOT ({is_object('line')})"
+        f"SELECT {literal(name)} AS _source, n AS line, line AS text, CASE WHEN names IS NULL "
+        "THEN 'not valid JSON' WHEN len(names) > 0 THEN 'a field is given twice' "
+        f"ELSE 'not a JSON object' END AS reason "
+        f"FROM (SELECT *, row_number() OVER () AS n FROM {_named(records(file, dialect))}) "
+        f"WHERE NOT ({_has_names(file)})"
         for name, file in parts
     ]
     return "\nUNION ALL\n".join(selects)

@@ -38,7 +38,7 @@ from metalayer.sources.header import compression_of
 from metalayer.sources.listing import Content, Found, Hashing, content, find
 from metalayer.sources.matching import Match, match
 from metalayer.sources.naming import column_names
-from metalayer.sources.reading import Reading, ShapedFile, has_shortcuts, look, new_types, rows, statements
+from metalayer.sources.reading import Reading, ShapedFile, example_of, has_shortcuts, look, new_types, rows, statements
 from metalayer.sources.recall import RECALL, carried, held_back, hold, is_held_back
 from metalayer.sources.shortcuts import BOTH_SIGNS
 from metalayer.sources.transcoding import Copies, as_copied
@@ -388,17 +388,31 @@ class FileSource:
         columns, drift = self._evolve(taken, columns, engine)
         batch = self._usual(taken, columns)
         if self._quick(taken, columns):
-            batch = replace(self._reading_of(taken, columns, Reading.QUICK), alternatives=(batch,))
+            quick = self._reading_of(taken, columns, Reading.QUICK, self._examples(taken, columns, engine))
+            batch = replace(quick, alternatives=(batch,))
         return replace(batch, drift=drift)
 
     def _quick(self, taken: list[_Taken], columns: tuple[Column, ...]) -> bool:
         """Tell whether files may be read quickly, and would be quicker."""
-        if not isinstance(self.options, TextOptions):
-            return False
-        both = _encoded(BOTH_SIGNS, self.options.dialect)
-        return all(both not in item.signs for item in taken) and any(
-            has_shortcuts(item.file, columns, self._given) for item in taken
-        )
+        quicker = [
+            has_shortcuts(item.file, columns, self.format, self._given) for item in taken if not item.file.is_empty
+        ]
+        if isinstance(self.options, TextOptions):
+            both = _encoded(BOTH_SIGNS, self.options.dialect)
+            return any(quicker) and all(both not in item.signs for item in taken)
+        return any(quicker) and all(quicker)
+
+    def _examples(self, taken: list[_Taken], columns: tuple[Column, ...], engine: Engine) -> tuple[str, ...]:
+        """Write down what tells the engine the fields of each file, where that is needed; return where."""
+        if not isinstance(self.options, JsonOptions):
+            return ()
+        place, paths = Path(engine.spool()), dict[str, str]()
+        for item in taken:
+            text = example_of(item.file, columns)
+            if text not in paths:
+                paths[text] = str(place / f"{len(paths)}.jsonl")
+                Path(paths[text]).write_text(text, "utf-8")
+        return tuple(paths[example_of(item.file, columns)] for item in taken)
 
     def _usual(self, taken: list[_Taken], columns: tuple[Column, ...]) -> Batch:
         """Return the batch in the usual reading, with others for files that it cannot read."""
@@ -410,25 +424,31 @@ class FileSource:
     def _patient(self, item: _Taken, columns: tuple[Column, ...]) -> tuple[Batch, ...]:
         """Return the most careful reading of a file, where there is one.
 
-        JSON is read record by record. Delimited text is read without the engine's strictness, which refuses files with
-        several kinds of line ends; where quotes occur that could join what stands apart, and of a single column it
-        would make empty records, so there it is not done.
+        Delimited text is read without the engine's strictness, which refuses files with several kinds of line ends;
+        where quotes occur that could join what stands apart, and of a single column it would make empty records, so
+        there it is not done.
         """
-        slow = item.file.is_plain
-        if isinstance(self.options, TextOptions):
-            quoted = _encoded(self.options.dialect.quote, self.options.dialect) in item.signs
-            slow = not quoted and len(item.file.shape.labels) > 1
-        if isinstance(self.options, ParquetOptions | ExcelOptions) or not slow:
+        if not isinstance(self.options, TextOptions):
+            return ()
+        quoted = _encoded(self.options.dialect.quote, self.options.dialect) in item.signs
+        if quoted or len(item.file.shape.labels) <= 1:
             return ()
         return (self._reading_of([item], columns, Reading.PATIENT),)
 
-    def _reading_of(self, taken: list[_Taken], columns: tuple[Column, ...], reading: Reading = Reading.USUAL) -> Batch:
+    def _reading_of(
+        self,
+        taken: list[_Taken],
+        columns: tuple[Column, ...],
+        reading: Reading = Reading.USUAL,
+        examples: tuple[str, ...] = (),
+    ) -> Batch:
         """Return a batch of files: a SELECT for each, and what is run around them."""
         parts: list[Part] = []
         counted: list[tuple[ShapedFile, str]] = []
         for number, item in enumerate(taken):
             counter = f"metalayer_read_{number}"
-            select = rows(item.file, columns, self.format, self._given, counter, reading)
+            example = examples[number] if examples else ""
+            select = rows(item.file, columns, self.format, self._given, counter, reading, example=example)
             supersedes = _loaded(item.work.before) is not None
             parts.append(
                 Part(item.work.found.name, item.position, select, supersedes=supersedes, reason=item.work.reason)

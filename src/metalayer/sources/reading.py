@@ -34,7 +34,7 @@ class Shape:
         labels: its columns or fields, each told apart.
         passed: records before the data.
         types: the columns' own types, where the format has them; None for one the lake cannot hold.
-        plain: whether the engine's own reading does for it.
+        plain: whether all records that were looked at are objects without repeated fields.
         has_no_rows: whether a file without labels is known to hold nothing.
         records: how many records it has, where the look counted them.
     """
@@ -63,8 +63,9 @@ class ShapedFile:
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether the engine's own reading of a JSON file does: all is known, nothing was out of place."""
-        return self.shape.plain and bool(self.shape.labels) and not self.match.unknown
+        """Tell whether the quick reading of a JSON file is likely to do: all is known, nothing was out of place."""
+        folded = {label.casefold() for label in self.shape.labels}
+        return self.shape.plain and bool(folded) and len(folded) == len(self.shape.labels) and not self.match.unknown
 
     @property
     def is_empty(self) -> bool:
@@ -75,8 +76,8 @@ class ShapedFile:
 class Reading(Enum):
     """How a file is read, the quick way first: each is for what the one before it refuses.
 
-    ``QUICK`` stops at the first value or line that is not plainly well, of delimited text only. ``USUAL`` keeps them
-    apart. ``PATIENT`` takes JSON record by record, and delimited text without the engine's strictness.
+    ``QUICK`` stops at the first value or record that is not plainly well, of text and JSON. ``USUAL`` keeps them apart.
+    ``PATIENT`` takes delimited text without the engine's strictness.
     """
 
     QUICK = "quick"
@@ -119,11 +120,9 @@ def look(
             return Shape(tuple(column.name for column in columns), header.records)
         case JsonOptions(dialect=dialect):
             file = documents.JsonFile(found.path, found.size, format_ is Format.JSONL, ())
-            nested = [(column.source_name or column.name, column.type) for column in columns if column.type is not None]
-            (row,) = _asked(engine, documents.look(file, dialect, nested, None if whole else SAMPLE))
-            names, bad, misfit = row
+            ((names, plain),) = _asked(engine, documents.look(file, dialect, None if whole else SAMPLE))
             listed = names if isinstance(names, list) else []
-            return Shape(tuple(str(name) for name in listed), plain=not bad and not misfit)
+            return Shape(tuple(str(name) for name in listed), plain=bool(plain))
         case ParquetOptions():
             rows = _asked(engine, columnar.look(found.path))
             return Shape(
@@ -272,8 +271,13 @@ def rows(
     options: FileOptions,
     counter: str,
     reading: Reading = Reading.USUAL,
+    *,
+    example: str = "",
 ) -> str:
-    """Return the SELECT that reads a file: the table's columns, ``_position`` and ``_rescued``."""
+    """Return the SELECT that reads a file: the table's columns, ``_position`` and ``_rescued``.
+
+    ``example`` is where `example_of` the file lies; the quick reading of JSON Lines needs it.
+    """
     fields = delimited.columns_of(columns, file.match.places)
     shape = file.shape
     if file.is_empty:
@@ -294,8 +298,9 @@ def rows(
             return delimited.select(text, dialect, dialect.delimiter or format_.value, counter, quickly=quickly)
         case JsonOptions(dialect=dialect):
             json_file = _json_file(file, format_, fields)
-            by_record = reading is Reading.PATIENT or not file.is_plain
-            return (documents.careful if by_record else documents.fast)(json_file, dialect, counter)
+            if reading is Reading.QUICK:
+                return documents.quick(json_file, dialect, counter, example)
+            return documents.careful(json_file, dialect, counter)
         case ParquetOptions():
             return columnar.select(
                 columnar.ColumnarFile(file.found.path, shape.labels, shape.types, fields, file.match.unknown)
@@ -305,13 +310,25 @@ def rows(
             return columnar.select(replace(cells, relation=_cells(file), number="metalayer_row"))
 
 
-def has_shortcuts(file: ShapedFile, columns: Sequence[Column], options: FileOptions) -> bool:
-    """Tell whether a quick reading of a file would be quicker than the usual one."""
-    if not isinstance(options, TextOptions) or file.is_empty:
-        return False
+def example_of(file: ShapedFile, columns: Sequence[Column]) -> str:
+    """Return the record before a file of JSON Lines that tells the engine its fields."""
     fields = delimited.columns_of(columns, file.match.places)
-    text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, fields)
-    return bool(delimited.shortcuts(text, options.dialect))
+    return documents.example([(file.shape.labels[f.place], f.type) for f in fields if f.place is not None])
+
+
+def has_shortcuts(file: ShapedFile, columns: Sequence[Column], format_: Format, options: FileOptions) -> bool:
+    """Tell whether a quick reading of a file would be quicker than the usual one."""
+    if file.is_empty:
+        return False
+    match options:
+        case TextOptions(dialect=dialect):
+            fields = delimited.columns_of(columns, file.match.places)
+            text = delimited.TextFile(file.found.path, len(file.shape.labels), file.shape.passed, fields)
+            return bool(delimited.shortcuts(text, dialect))
+        case JsonOptions():
+            return file.is_plain and format_ is Format.JSONL
+        case ParquetOptions() | ExcelOptions():
+            return False
 
 
 def _json_file(file: ShapedFile, format_: Format, fields: tuple[delimited.Field, ...] = ()) -> documents.JsonFile:
@@ -339,16 +356,14 @@ def statements(
         case ExcelOptions():
             counts = ", ".join(f"({literal(file.found.name)}, {file.shape.records})" for file, _ in read)
             return Statements(read=f"SELECT * FROM (VALUES {counts}) AS counted(name, records)")
+        case _ if reading is Reading.QUICK:
+            rejected, lost = False, ""
         case TextOptions():
-            if reading is Reading.QUICK:
-                rejected, lost = False, ""
-            else:
-                large = [file.found.name for file, _ in read if file.found.size > delimited.LARGEST]
-                lost = delimited.rejects(named, large)
+            large = [file.found.name for file, _ in read if file.found.size > delimited.LARGEST]
+            lost = delimited.rejects(named, large)
         case JsonOptions(dialect=dialect):
-            slow = [file for file, _ in read if reading is Reading.PATIENT or not file.is_plain]
-            rejected = bool(slow) and format_ is Format.JSONL
-            lost = documents.rejects([(file.found.name, _json_file(file, format_)) for file in slow], dialect)
+            rejected = format_ is Format.JSONL
+            lost = documents.rejects([(file.found.name, _json_file(file, format_)) for file, _ in read], dialect)
             if rejected:
                 lost = f"{lost}\nUNION ALL\n{delimited.rejects(named)}"
     read_by = delimited.read(counted, rejected=rejected)

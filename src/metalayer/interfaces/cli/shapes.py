@@ -528,7 +528,7 @@ SHAPES: Mapping[str, Shape] = {
                 rows=_count("how many distinct rows"),
                 read_by=_list(_TABLE, "the tables through which they came"),
                 notes=_list(_text(), "what is not listed"),
-                shown=_list({"type": "object"}, "the first rows; `_source` and `_position` are file and line"),
+                shown=_list({"type": "object"}, "the first rows; `_source` and `_position` are file and record"),
             )
         ),
     ),
