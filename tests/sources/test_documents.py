@@ -274,7 +274,7 @@ def test_a_record_read_quickly_is_as_read_carefully(engine: DuckEngine, tmp_path
             continue
         assert repr(quick) == repr(careful), value
         found += 1
-    assert found > 3
+    assert found > 1
 
 
 LINES = st.lists(

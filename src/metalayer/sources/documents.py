@@ -265,6 +265,8 @@ def _typed(file: JsonFile, dialect: JsonDialect, source: str, *, careful: bool) 
             tests.append(f"{exact(value, text, item.type, dialect)} AS t{number}")
             names.append(f"t{number} AS {quote(item.name)}")
             rescued.append(unread(item.name, text, f"t{number}"))
+    # The engine takes a record that is null for an object of nulls.
+    doubts.append("(" + " AND ".join(f"c{place} IS NULL" for place in range(number + 1)) + ")")
     kept = _rescue_with_unknown(file, rescued) if careful else rescue(rescued, doubts=doubts)
     return (
         f"SELECT {', '.join([*names, '_position', kept])}\n"
