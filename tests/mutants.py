@@ -71,6 +71,17 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("a sum of 0 is never NULL", "sums.py", "({value} = 0 OR", "(false OR"),
     ("a group without rows stays", "sums.py", "WHERE {rows} <> 0", "WHERE true"),
+    ("DISTINCT counts as made row by row", "arrivals.py", '("distinct", "having",', '("having",'),
+    ("what is tested against another table comes alone", "arrivals.py", "source.role is not Role.ROW or", ""),
+    ("a query that asks another comes alone", "arrivals.py", "if len(moved) != 1 or asked:", "if len(moved) != 1:"),
+    ("groups come row by row", "arrivals.py", "plain and block.unit is None and not block.is_aggregate", "plain"),
+    (
+        "rows of a nested query are those of its table",
+        "arrivals.py",
+        'inner.table, f"({inner.select})", dict(inner.columns)',
+        "inner.table, images.leaf(inner.table, Image.PLUS), dict(inner.columns)",
+    ),
+    ("rows came alone though some went", "incremental.py", "if len(planner.changes) != 1 or any(", "if any(False and "),
     ("what went is not taken away", "sums.py", '- coalesce({went}, 0))"', ')"'),
 )
 """What is broken, in which file, and how."""
