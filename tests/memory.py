@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from metalayer.core import failpoints
 from metalayer.core.check import Action, Check, Dimension
 from metalayer.core.errors import Location
+from metalayer.core.failpoints import Failpoint
 from metalayer.core.model import Ingest, Kind, Model, SqlQuery
 from metalayer.core.names import TableName
 from metalayer.core.project import Project
@@ -126,6 +130,22 @@ def rows(bench: Bench, text: str) -> list[tuple[object, ...]]:
 
 def run(bench: Bench) -> RunResult:
     return bench.run(report=False)
+
+
+def run_and_die(bench: Bench, step: int) -> None:
+    """Begin a run that ends, as if it were killed, at the given step of those that have a name; or later, done."""
+    passed = itertools.count(1)
+
+    def die(_: Failpoint) -> None:
+        if next(passed) == step:
+            raise KeyboardInterrupt
+
+    failpoints.install(die)
+    try:
+        with suppress(KeyboardInterrupt):
+            run(bench)
+    finally:
+        failpoints.install(None)
 
 
 def account(result: RunResult, table: str) -> LandingAccount:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from memory import Bench, MemorySource, bench, check, declare, rows, run, source, sql
+from memory import Bench, MemorySource, bench, check, declare, rows, run, run_and_die, source, sql
 from metalayer.core.check import Action, Check, NotNull, Range, RowCount, Unique
 from metalayer.core.model import Kind, Model
 from metalayer.core.run import RunResult, State
@@ -88,6 +88,8 @@ def test_what_goes_on_is_what_a_rebuild_makes(bench: Bench, seed: int) -> None:
     went = 0
     for number, batch in enumerate(batches(chance)):
         bench.memory.parts[f"part {number}"] = batch
+        if chance.random() < 0.3:
+            run_and_die(bench, chance.randint(1, 60))
         result = run(bench)
         assert result.state is State.DONE, [item.failure for item in result.results if item.failure]
         went += onward(result)
