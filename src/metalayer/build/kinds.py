@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from metalayer.build.checks import Subject, judge
+from metalayer.build.checks import Subject, judge, statistics_of
 from metalayer.build.history import HISTORY, history_columns, versions
-from metalayer.build.incremental import Part
 from metalayer.build.landing import (
     CheckBlockedError,
     Clean,
@@ -18,11 +17,13 @@ from metalayer.build.landing import (
     difference,
     names,
     old_rows,
+    place_difference,
     quarantine,
     renewal,
     same,
     sift,
 )
+from metalayer.build.part import Grown, Part
 from metalayer.build.ranges import interval_of, of_days, within
 from metalayer.build.site import Site
 from metalayer.build.succession import Succession, succession
@@ -54,7 +55,7 @@ class Landed:
     is_partial: bool = False
 
 
-def land(model: Model, select: str, columns: Schema, site: Site, part: Part | None = None) -> Landed:
+def land(model: Model, select: str, columns: Schema, site: Site, part: Part | Grown | None = None) -> Landed:
     """Stage the rows of a model's query by its kind; ``part`` is that of its rows which ``select`` yields, None is all.
 
     Raises:
@@ -65,17 +66,19 @@ def land(model: Model, select: str, columns: Schema, site: Site, part: Part | No
         case Kind.VIEW:
             return view(model, columns, site)
         case Kind.FULL:
-            if part is not None:
+            if isinstance(part, Part):
                 return renew(model, part, select, columns, site, key=())
             return materialise(model, select, columns, site, key=())
         case Kind.KEYED:
-            if part is not None:
+            if isinstance(part, Part):
                 return renew(model, part, select, columns, site, key=model.key)
             return materialise(model, select, columns, site, key=model.key)
         case Kind.APPEND:
+            if isinstance(part, Grown):
+                return grow(model, part, select, columns, site)
             return materialise(model, select, columns, site, key=(), keep_missing=not site.scratch)
         case Kind.SCD2:
-            return history(model, select, columns, site, part)
+            return history(model, select, columns, site, part if isinstance(part, Part) else None)
         case Kind.TIME_RANGE:
             return ranges(model, select, columns, site)
 
@@ -188,6 +191,28 @@ def renew(model: Model, part: Part, select: str, columns: Schema, site: Site, *,
     return replace(result, is_partial=True)
 
 
+def grow(model: Model, part: Grown, select: str, columns: Schema, site: Site) -> Landed:
+    """Stage rows that came beside those that are there; none of these is looked at but by checks of the table."""
+    session = site.session
+    before = site.state.tables[physical(model.name, site.context.environment)]
+    schema, notes = planned_schema(before, before.name, columns)
+    files = session.stage_rows(schema, select)
+    of_rows = tuple(check for check in model.checks if _judges_rows(check))
+    asked = replace(subject(model, files.sql, columns, site), statistics=statistics_of(files))
+    sifted, good = sift(session, columns, of_rows, asked, table=model.name), files
+    if sifted.quarantined:
+        good = session.stage_rows(schema, f"SELECT {names(columns)} FROM {sifted.rows}")
+        session.discard(files)
+    of_table = tuple(check for check in model.checks if check not in of_rows)
+    judged = judge_table(model, of_table, good.sql, columns, site, part)
+    verdicts = _in_order(model, (*sifted.verdicts, *judged))
+    _refuse_blocked(model, verdicts)
+    waiting = quarantine_change(model, sifted.bad, columns, site, judged="false")
+    cleaned = Clean(good, files.rows, 0, sifted.quarantined, verdicts, sifted.bad)
+    change = place_difference(before, schema, good, (), 0)
+    return replace(landed(cleaned, change, waiting, before, site, notes), is_partial=True)
+
+
 def _judges_keys(check: Check, part: Part) -> bool:
     """Tell whether rows of affected keys can be judged alone, because all others were and differ from them in the key.
 
@@ -198,7 +223,7 @@ def _judges_keys(check: Check, part: Part) -> bool:
 
 
 def judge_table(
-    model: Model, checks: tuple[Check, ...], rows: str, columns: Schema, site: Site, part: Part | None
+    model: Model, checks: tuple[Check, ...], rows: str, columns: Schema, site: Site, part: Part | Grown | None
 ) -> tuple[Verdict, ...]:
     """Judge checks of the table: over what it will be, the rows of other keys included."""
     if not checks:
@@ -206,7 +231,7 @@ def judge_table(
     asked = subject(model, rows, columns, site)
     if part is not None:
         there = site.session.relation_sql(physical(model.name, site.context.environment))
-        kept = f"SELECT {names(columns)} FROM {part.less(there)}"
+        kept = f"SELECT {names(columns)} FROM {part.less(there) if isinstance(part, Part) else there}"
         asked = subject(model, f"({kept} UNION ALL SELECT {names(columns)} FROM {rows})", columns, site)
     return judge(checks, asked, site.session.query).verdicts
 

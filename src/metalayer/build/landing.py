@@ -19,7 +19,7 @@ from metalayer.core.schema import Column, Schema
 from metalayer.governance.relations import QUARANTINE_COLUMNS
 
 if TYPE_CHECKING:
-    from metalayer.build.incremental import Part
+    from metalayer.build.part import Part
     from metalayer.lake import Session, StagedDeletes, StagedFile, StagedFiles, TableChange, TableSchema, TableState
 
 
@@ -326,11 +326,11 @@ def match_by_key(
     """
     matched = [column for column in columns if column.name in key]
     compared = [column for column in columns if column.name not in key]
-    quick = sorted((c for c in compared if str(c.type) in _QUICK), key=lambda c: _QUICK.index(str(c.type)))[:_QUICKLY]
+    quick = quickly(compared)[:_QUICKLY]
     on, there = same(matched, "old", "new"), old_rows(session, state, schema, part)
     place = "old.__file AS old_file, old.__row AS old_row, new.__place AS place"
     alike = f"old.__row IS NOT NULL AND new.__place IS NOT NULL AND {same(quick, 'old', 'new')}"
-    if quick and _all_differ(session, state, rows, quick[0]):
+    if quick and all_differ(session, state, rows, quick[0]):
         alike, quick = "false", compared
     session.query(
         f"""
@@ -359,7 +359,13 @@ def match_by_key(
     session.query(f"DROP TABLE {agreeing}")
 
 
-def _all_differ(session: Session, state: TableState, rows: str, column: Column) -> bool:
+def quickly(columns: Sequence[Column]) -> list[Column]:
+    """Return the columns that are quickly read, those first that tell most changes."""
+    found = (column for column in columns if str(column.type) in _QUICK)
+    return sorted(found, key=lambda column: _QUICK.index(str(column.type)))
+
+
+def all_differ(session: Session, state: TableState, rows: str, column: Column) -> bool:
     """Tell whether no row can equal one of the table, because a column's values lie beyond all that the table holds.
 
     So it is where rows carry the time of their last change and come in its order.

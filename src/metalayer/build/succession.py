@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metalayer.build.history import has_several, history_columns, versions
-from metalayer.build.incremental import Later, Part
 from metalayer.build.landing import Difference, match_by_key, names, place_difference
+from metalayer.build.part import Later, Part
 from metalayer.core.model import Model
 from metalayer.core.names import quote
 from metalayer.core.schema import Schema

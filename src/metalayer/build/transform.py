@@ -8,8 +8,9 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from metalayer.build.flow import flow_account
-from metalayer.build.incremental import Part, Whole, changed_part, forget, told
+from metalayer.build.incremental import changed_part, forget, told
 from metalayer.build.kinds import Landed, land, published_columns
+from metalayer.build.part import Grown, Part, Whole
 from metalayer.build.python import call
 from metalayer.build.ranges import interval_of, of_days
 from metalayer.build.site import Site
@@ -62,23 +63,23 @@ def transform(model: Model, site: Site) -> Built:
     return _transformed(model, site, changed_part(model, site))
 
 
-def _transformed(model: Model, site: Site, part: Part | Whole) -> Built:
+def _transformed(model: Model, site: Site, part: Part | Grown | Whole) -> Built:
     definition = ""  # where only a part is computed, what is recorded of the whole still holds
-    if isinstance(part, Part):
+    if not isinstance(part, Whole):
         select, found = part.select, part.found
     else:
         select, definition = _query(model, site)
         found = site.session.describe(select)
     columns = enforced(model, found)
     made = published_columns(model, columns)
-    if isinstance(part, Part) and not part.fits(columns, made):
+    if not isinstance(part, Whole) and not part.fits(columns, made):
         forget(part, site.session)
         return _transformed(model, site, Whole("its columns changed"))
     cast = f"SELECT {_cast(found, columns)} FROM"
     if isinstance(part, Part) and part.later is not None:
         part = replace(part, later=replace(part.later, rows=f"{cast} ({part.later.rows})"))
-    landed = land(model, f"{cast} ({select})", columns, site, part if isinstance(part, Part) else None)
-    if isinstance(part, Part):
+    landed = land(model, f"{cast} ({select})", columns, site, None if isinstance(part, Whole) else part)
+    if not isinstance(part, Whole):
         forget(part, site.session)
     landed = replace(landed, notes=(*landed.notes, *told(part)))
     staged = 0 if landed.account is None else landed.account.staged

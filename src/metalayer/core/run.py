@@ -33,6 +33,7 @@ class Way(StrEnum):
 
     LOAD = "load"
     KEYS = "affected keys"
+    ROWS = "new rows"
     FULL = "full"
     VIEW = "view"
 

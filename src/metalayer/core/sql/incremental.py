@@ -153,6 +153,17 @@ def maintenance(text: str, key: Sequence[str], inputs: Inputs, changes: Mapping[
         return Maintenance(Way.FULL, "the query is nested too deeply")
 
 
+def arrivals(text: str, inputs: Inputs, changes: Mapping[str, Change]) -> Arrivals | None:
+    """Return how a query's new rows follow from those that came to one table; None where they do not, or some went."""
+    tree = parse_statement(text).tree
+    if len(changes) != 1 or any(change.deletes for change in changes.values()) or unsteady(tree, inputs.functions):
+        return None
+    try:
+        return arrivals_of(_reader(inputs).query(tree, {}), Images(frozenset(changes)))
+    except (RefusedError, RecursionError):
+        return None
+
+
 def _planned(text: str, key: tuple[str, ...], inputs: Inputs, changes: Mapping[str, Change]) -> Maintenance:
     if not key:
         raise RefusedError("it has no key by which rows could be replaced")
