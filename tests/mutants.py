@@ -82,6 +82,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
         "inner.table, images.leaf(inner.table, Image.PLUS), dict(inner.columns)",
     ),
     ("rows came alone though some went", "incremental.py", "if len(planner.changes) != 1 or any(", "if any(False and "),
+    ("a group that was there is as one that was not", "sums.py", 'conditions.append(f"o.{_FOUND}")', "pass"),
     ("what went is not taken away", "sums.py", '- coalesce({went}, 0))"', ')"'),
 )
 """What is broken, in which file, and how."""

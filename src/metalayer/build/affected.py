@@ -85,7 +85,8 @@ def find(model: Model, plan: Maintenance, key: tuple[str, ...], columns: Schema,
     waiting = site.state.tables.get(physical(model.name.quarantine, site.context.environment))
     if waiting is not None and not {c.name for c in waiting.schema.public} >= {c.name for c in of_key}:
         raise NotProvableError("rows that wait in quarantine have other columns")
-    sums = plan.sums if model.kind is not Kind.SCD2 and _are_exact(plan.sums, columns) else None
+    types = {column.name.lower(): str(column.type) for column in columns}
+    sums = None if model.kind is Kind.SCD2 or plan.sums is None else plan.sums.exact(types)
     if sums is not None:
         delta = work.make("delta", work.bind(sums.delta()))
         found_keys = f"SELECT {_fields(of_key)} FROM {delta}"
@@ -172,19 +173,6 @@ def _summed(work: Work, plan: Maintenance, sums: Sums, keys: str, old: str, wait
     if not work.count(doubt):
         return sums.merged(delta, old, None)
     return f"{sums.merged(delta, old, doubt)} UNION ALL {work.bind(plan.select, doubt)}"
-
-
-def _are_exact(sums: Sums | None, found: Schema) -> bool:
-    """Tell whether all measures are of types that may be added to."""
-    if sums is None:
-        return False
-    from metalayer.core.sql.sums import EXACT  # noqa: PLC0415 - an idle run parses no SQL
-
-    types = {column.name.lower(): str(column.type) for column in found}
-    return all(
-        measure.kind not in EXACT or types.get(measure.name.lower(), "").startswith(EXACT[measure.kind])
-        for measure in sums.measures
-    )
 
 
 def _waiting(model: Model, site: Site) -> str | None:

@@ -189,7 +189,7 @@ def functions_of(session: Session) -> Functions:
 
     if not _KNOWN:
         rows = session.query(
-            "SELECT DISTINCT function_name, function_type FROM duckdbfunctions_of() WHERE stability = 'CONSISTENT'"
+            "SELECT DISTINCT function_name, function_type FROM duckdb_functions() WHERE stability = 'CONSISTENT'"
         )
         scalars = frozenset(str(name) for name, kind in rows if kind == "scalar")
         _KNOWN.append(Functions(scalars, frozenset(str(name) for name, kind in rows if kind == "aggregate")))

@@ -1,15 +1,16 @@
 """Aggregates that follow from what came and went alone: counts and sums are added and taken away.
 
 A group's new count is the old one, plus the rows that came, less those that went; so is a sum of exact numbers.
-Greatest and least follow where rows only came. What cannot be told so is doubtful, and computed again from all rows of
-the group: a group that lost rows where nothing counts them, and a sum that comes to 0 after values went, for it may be
-NULL now. Which types are exact is for the caller to see. Pure: it writes SQL.
+Greatest and least follow where rows only came; any other aggregate does so for groups that were not there. What cannot
+be told so is doubtful, and computed again from all rows of the group: a group that lost rows where nothing counts them,
+and a sum that comes to 0 after values went, for it may be NULL now. Which types are exact is for the caller to see.
+Pure: it writes SQL. The names that it gives begin with an arrow, so that no column of a query has them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlglot import exp
@@ -26,6 +27,7 @@ class MeasureKind(StrEnum):
     SUM = "sum"
     GREATEST = "greatest"
     LEAST = "least"
+    ANEW = "anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,18 @@ class Sums:
     minus: str | None
 
     def delta(self) -> str:
-        """Return the SELECT of what came (``p0`` …) and went (``m0`` …) for each group, with the numbers of rows."""
+        """Return the SELECT of what came and went for each group, with the numbers of rows."""
         plus, minus = self.plus or _none(self.minus), self.minus or _none(self.plus)
         keys = ", ".join(
             f"CASE WHEN p.{quote('→n')} IS NULL THEN m.{_q(k)} ELSE p.{_q(k)} END AS {_q(k)}" for k in self.key
         )
         values = "".join(
-            f", {side}.{_q(measure.name)} AS {side}{place}"
+            f", {side}.{_q(measure.name)} AS {_q(f'→{side}{place}')}"
             for place, measure in enumerate(self.measures)
             for side in ("p", "m")
         )
         return (
-            f"SELECT {keys}{values}, coalesce(p.{quote('→n')}, 0) AS pn, coalesce(m.{quote('→n')}, 0) AS mn "
+            f"SELECT {keys}{values}, coalesce(p.{quote('→n')}, 0) AS {_CAME}, coalesce(m.{quote('→n')}, 0) AS {_WENT} "
             f"FROM ({plus}) AS p FULL JOIN ({minus}) AS m ON {_same(self.key, 'p', 'm')}"
         )
 
@@ -80,24 +82,28 @@ class Sums:
             old: a FROM item of the table's rows.
             waiting: a FROM item of rows that were set aside, if there may be any.
         """
-        conditions = [f"d.{_q(self.key[0])} IS NULL AND d.pn IS NULL", "(d.mn > 0 AND o.found IS NULL)"]
+        conditions = [f"d.{_q(self.key[0])} IS NULL AND d.{_CAME} IS NULL", f"(d.{_WENT} > 0 AND o.{_FOUND} IS NULL)"]
         counts = [measure for measure in self.measures if measure.is_rows]
         if not counts:
-            conditions.append("d.mn > 0")
+            conditions.append(f"d.{_WENT} > 0")
         for place, measure in enumerate(self.measures):
             value = self._value(place, measure)
             if measure.is_rows:
                 conditions.append(f"{value} < 0")
             elif measure.kind is MeasureKind.SUM:
-                conditions.append(f"(d.m{place} IS NOT NULL AND ({value} = 0 OR o.{_q(measure.name)} IS NULL))")
+                conditions.append(
+                    f"({self._side('m', place)} IS NOT NULL AND ({value} = 0 OR o.{_q(measure.name)} IS NULL))"
+                )
+            elif measure.kind is MeasureKind.ANEW:
+                conditions.append(f"o.{_FOUND}")
             elif measure.kind is not MeasureKind.COUNT:
-                conditions.append("d.mn > 0")
+                conditions.append(f"d.{_WENT} > 0")
         if waiting is not None:
             conditions.append(f"EXISTS (FROM {waiting} AS w WHERE {_same(self.key, 'w', 'k')})")
         names = ", ".join(f"k.{_q(name)}" for name in self.key)
         return (
             f"SELECT {names} FROM {keys} AS k LEFT JOIN {delta} AS d ON {_same(self.key, 'd', 'k')} "
-            f"LEFT JOIN (SELECT *, true AS found FROM {old}) AS o ON {_same(self.key, 'o', 'k')} "
+            f"LEFT JOIN (SELECT *, true AS {_FOUND} FROM {old}) AS o ON {_same(self.key, 'o', 'k')} "
             f"WHERE {' OR '.join(conditions)}"
         )
 
@@ -111,8 +117,12 @@ class Sums:
         rows = next((values[measure.name] for measure in self.measures if measure.is_rows), None)
         return text if rows is None else f"{text} WHERE {rows} <> 0"
 
+    @staticmethod
+    def _side(side: str, place: int) -> str:
+        return f"d.{_q(f'→{side}{place}')}"
+
     def _value(self, place: int, measure: Measure) -> str:
-        old, came, went = f"o.{_q(measure.name)}", f"d.p{place}", f"d.m{place}"
+        old, came, went = f"o.{_q(measure.name)}", self._side("p", place), self._side("m", place)
         match measure.kind:
             case MeasureKind.COUNT:
                 return f"(coalesce({old}, 0) + coalesce({came}, 0) - coalesce({went}, 0))"
@@ -123,6 +133,27 @@ class Sums:
                 return f"greatest({old}, {came})"
             case MeasureKind.LEAST:
                 return f"least({old}, {came})"
+            case MeasureKind.ANEW:
+                return came
+
+    def exact(self, types: Mapping[str, str]) -> Sums | None:
+        """Return what follows exactly, given the columns' types by names in lower case; None where not all does.
+
+        What cannot be added to exactly follows for groups that were not there, where rows only came.
+        """
+        measures = tuple(
+            measure if types.get(measure.name.lower(), "").startswith(EXACT.get(measure.kind, "")) else None
+            for measure in self.measures
+        )
+        if None in measures and self.minus is not None:
+            return None
+        return replace(
+            self,
+            measures=tuple(
+                kept or Measure(measure.name, MeasureKind.ANEW)
+                for kept, measure in zip(measures, self.measures, strict=True)
+            ),
+        )
 
 
 def sums_of(block: Select, key: Sequence[str], images: Images, inserts: bool, deletes: bool) -> Sums | None:  # noqa: FBT001 - what moved
@@ -150,7 +181,10 @@ def sums_of(block: Select, key: Sequence[str], images: Images, inserts: bool, de
     measures = []
     for name in names:
         if name not in keys:
-            measure = _measure(name, block.items[name.lower()])
+            item = block.items[name.lower()]
+            measure = _measure(name, item)
+            if measure is None and not deletes and item.find(exp.Window) is None:
+                measure = Measure(name, MeasureKind.ANEW)
             if measure is None:
                 return None
             measures.append(measure)
@@ -184,6 +218,9 @@ def _measure(name: str, item: exp.Expr) -> Measure | None:
             return Measure(name, MeasureKind.LEAST)
         case _:
             return None
+
+
+_CAME, _WENT, _FOUND = quote("→came"), quote("→went"), quote("→found")
 
 
 def _q(name: str) -> str:
