@@ -43,6 +43,10 @@ MODELS = (
         key=("city", "size"), checks=(), deleted="gone",
     ),
     history("days", "SELECT id, city, CAST(said AS DATE) AS said FROM bronze.orders"),
+    sql(
+        "silver.log", "SELECT id, city, said, size FROM bronze.orders WHERE city <> 'c'", Kind.APPEND,
+        checks=(check(Range(0, 3), "size"),),
+    ),
     history("named", "SELECT o.id, n.long, o.size, o.said FROM bronze.orders o LEFT JOIN silver.names n USING (city)"),
 )  # fmt: skip
 
