@@ -231,3 +231,28 @@ def test_a_run_says_why_all_was_computed_again(bench: Bench) -> None:
     memory.parts["two"] = ["'c', 0"]
     assert notes(run(bench)) == ("computed in full: LIMIT keeps rows by their place among all",)
     assert notes(bench.run(refresh=True, report=False)) == ()
+
+
+def test_a_key_that_is_declared_as_another_whole_number_is_followed(bench: Bench) -> None:
+    text = "SELECT customer, row_number() OVER (PARTITION BY customer ORDER BY amount) AS n, amount FROM bronze.orders"
+    memory = MemorySource(schema(customer="varchar", amount="integer"))
+    memory.parts = {"one": ["'a', 1", "'b', 2", "'a', 3"]}
+    bench.source = lambda _: memory  # type: ignore[method-assign,assignment]
+    bronze = Model(
+        TableName.parse("bronze.orders"), Kind.APPEND, Ingest("memory", None), Location("o.yml"),
+        columns=memory.columns, meaning="orders",
+    )  # fmt: skip
+    numbered = sql("silver.n", text, Kind.KEYED, key=("customer", "n"), columns=schema(n="integer"))
+    rounded = sql(
+        "silver.r", "SELECT amount / 2 AS half, count(*) AS n FROM bronze.orders GROUP BY ALL", Kind.KEYED,
+        key=("half",), order_by=("n",), columns=schema(half="integer"),
+    )  # fmt: skip
+    declare(bench, bronze, numbered, rounded)
+    run(bench)
+    memory.parts["two"] = ["'a', 2", "'b', 9"]
+    result = run(bench)
+    assert result.state is State.DONE, failures(result)
+    notes = {str(item.task.table): item.notes for item in result.results if item.notes}
+    assert notes["silver.n"] == ("3 affected keys computed again",)
+    assert notes["silver.r"] == ("computed in full: its key is declared with a type that may make one key of two",)
+    require_rebuilt(bench)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from metalayer.build.landing import same
-from metalayer.core.schema import Schema
+from metalayer.core.schema import DataType, Scalar, Schema
 
 MOST = 0.5
 """From which share on computing everything again is as quick as finding out what to leave."""
@@ -70,12 +70,13 @@ class Part:
     temporary: tuple[str, ...] = field(default=(), repr=False)
     later: Later | None = None
 
-    def fits(self, columns: Schema, made: Schema) -> bool:
-        """Tell whether the table has the columns that are made now, and keys the type that the query gives them."""
+    def unfit(self, columns: Schema, made: Schema) -> str:
+        """Return why a part will not do: the table has other columns than are made now, or two keys may become one."""
         types = {column.name: column.type for column in self.found}
         key = {column.name for column in self.columns}
-        declared = all(types[column.name] == column.type for column in columns if column.name in key)
-        return declared and [(c.name, str(c.type)) for c in made] == [(c.name, str(c.type)) for c in self.stored]
+        if not all(_one_to_one(types[column.name], column.type) for column in columns if column.name in key):
+            return "its key is declared with a type that may make one key of two"
+        return _unlike(made, self.stored)
 
     def same(self, left: str, right: str) -> str:
         """Return the SQL condition that two rows have one key."""
@@ -100,6 +101,21 @@ class Part:
         return f"(SELECT every.* FROM {item} AS every ANTI JOIN {self.keys} AS affected ON {on})"
 
 
+_WHOLE = frozenset({"tinyint", "smallint", "integer", "bigint", "hugeint"})
+_WHOLE |= {f"u{name}" for name in _WHOLE}
+
+
+def _unlike(made: Schema, stored: Schema) -> str:
+    alike = [(c.name, str(c.type)) for c in made] == [(c.name, str(c.type)) for c in stored]
+    return "" if alike else "its columns changed"
+
+
+def _one_to_one(found: DataType | None, declared: DataType | None) -> bool:
+    """Tell whether values stay apart when they are cast from one type to the other: whole numbers do, or do not fit."""
+    whole = isinstance(found, Scalar) and isinstance(declared, Scalar) and {found.name, declared.name} <= _WHOLE
+    return found == declared or whole
+
+
 @dataclass(frozen=True, slots=True)
 class Grown:
     """Rows come to a table, and none that is there has to be looked at.
@@ -120,9 +136,9 @@ class Grown:
     changed: int
     temporary: tuple[str, ...] = field(default=(), repr=False)
 
-    def fits(self, columns: Schema, made: Schema) -> bool:  # noqa: ARG002 - as of a part of keys
-        """Tell whether the table has the columns that are made now."""
-        return [(c.name, str(c.type)) for c in made] == [(c.name, str(c.type)) for c in self.stored]
+    def unfit(self, columns: Schema, made: Schema) -> str:  # noqa: ARG002 - as of a part of keys
+        """Return why it will not do: the table has other columns than are made now."""
+        return _unlike(made, self.stored)
 
 
 class NotProvableError(Exception):

@@ -72,9 +72,9 @@ def _transformed(model: Model, site: Site, part: Part | Grown | Whole) -> Built:
         found = site.session.describe(select)
     columns = enforced(model, found)
     made = published_columns(model, columns)
-    if not isinstance(part, Whole) and not part.fits(columns, made):
+    if not isinstance(part, Whole) and (unfit := part.unfit(columns, made)):
         forget(part, site.session)
-        return _transformed(model, site, Whole("its columns changed"))
+        return _transformed(model, site, Whole(unfit))
     cast = f"SELECT {_cast(found, columns)} FROM"
     if isinstance(part, Part) and part.later is not None:
         part = replace(part, later=replace(part.later, rows=f"{cast} ({part.later.rows})"))
