@@ -235,8 +235,8 @@ def test_a_run_says_why_all_was_computed_again(bench: Bench) -> None:
 
 def test_a_key_that_is_declared_as_another_whole_number_is_followed(bench: Bench) -> None:
     text = "SELECT customer, row_number() OVER (PARTITION BY customer ORDER BY amount) AS n, amount FROM bronze.orders"
-    memory = MemorySource(schema(customer="varchar", amount="integer"))
-    memory.parts = {"one": ["'a', 1", "'b', 2", "'a', 3"]}
+    memory = MemorySource(schema(customer="varchar", amount="integer", size="double"))
+    memory.parts = {"one": ["'a', 1, 0.6", "'b', 2, 1.4", "'a', 3, 2.5"]}
     bench.source = lambda _: memory  # type: ignore[method-assign,assignment]
     bronze = Model(
         TableName.parse("bronze.orders"), Kind.APPEND, Ingest("memory", None), Location("o.yml"),
@@ -244,12 +244,12 @@ def test_a_key_that_is_declared_as_another_whole_number_is_followed(bench: Bench
     )  # fmt: skip
     numbered = sql("silver.n", text, Kind.KEYED, key=("customer", "n"), columns=schema(n="integer"))
     rounded = sql(
-        "silver.r", "SELECT amount / 2 AS half, count(*) AS n FROM bronze.orders GROUP BY ALL", Kind.KEYED,
-        key=("half",), order_by=("n",), columns=schema(half="integer"),
+        "silver.r", "SELECT size, count(*) AS n FROM bronze.orders GROUP BY ALL", Kind.KEYED,
+        key=("size",), order_by=("n",), columns=schema(size="integer"),
     )  # fmt: skip
     declare(bench, bronze, numbered, rounded)
     run(bench)
-    memory.parts["two"] = ["'a', 2", "'b', 9"]
+    memory.parts["two"] = ["'a', 2, 1.4", "'b', 9, 7.7"]
     result = run(bench)
     assert result.state is State.DONE, failures(result)
     notes = {str(item.task.table): item.notes for item in result.results if item.notes}
