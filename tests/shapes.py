@@ -278,6 +278,12 @@ SHAPES: tuple[Shape, ...] = (
         "WHERE NOT EXISTS (SELECT 1 FROM bronze.orders o WHERE o.customer = c.customer AND o.quantity > 0)",
     ),
     Shape(
+        "none_later_of_the_same_table",
+        ("id",),
+        "SELECT o.id, o.customer, o.amount FROM bronze.orders o WHERE NOT EXISTS "
+        "(SELECT 1 FROM bronze.orders p WHERE p.customer = o.customer AND p.day > o.day)",
+    ),
+    Shape(
         "exists_join",
         ("customer",),
         "SELECT c.customer, c.name FROM bronze.customers c WHERE EXISTS (SELECT * FROM bronze.orders o "
