@@ -315,6 +315,35 @@ def test_a_user_with_little_rights_is_told_what_it_lacks(url: str, engine: DuckE
     made.sql(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
+def test_rows_that_a_policy_hides_are_not_left_out(url: str, engine: DuckEngine) -> None:
+    name = f"r{uuid.uuid4().hex[:8]}"
+    made = Bronze(url, "t", engine)
+    made.sql(
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "INSERT INTO t VALUES (1), (2)",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY one ON t USING (id = 1)",
+        f"CREATE ROLE {name} LOGIN REPLICATION",
+        f"GRANT SELECT ON t TO {name}",
+        f"CREATE PUBLICATION {name_of(Surroundings('/', 'Shop', 'test', 'bronze.t'), 't')} FOR TABLE t",
+    )
+    poor = Bronze(url.replace("user=postgres", f"user={name}"), "t", engine)
+    with pytest.raises(SourceError, match="row-level security"):
+        poor.load()
+    made.sql(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("change", ["SET TABLE t WHERE (id > 5)", "DROP TABLE t", "SET (publish = 'insert')"])
+def test_a_publication_that_leaves_changes_out_is_noticed(url: str, engine: DuckEngine, change: str) -> None:
+    made = Bronze(url, "t", engine)
+    made.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    made.load()
+    made.sql(f"ALTER PUBLICATION metalayer_shop_test_t {change}", "INSERT INTO t VALUES (1)")
+    for act in (made.load, lambda: made.open().check(made.cursor)):
+        with pytest.raises(SourceError, match="does not hold t with all its changes"):
+            act()
+
+
 def test_setting_up_tearing_down_and_looking(url: str, engine: DuckEngine) -> None:
     made = Bronze(url, "t", engine)
     made.sql("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")

@@ -99,6 +99,17 @@ def belongs(wanted: Wanted, standing: Standing) -> None:
         )
 
 
+def is_published(server: Server) -> None:
+    """See that the publication holds all changes of the table.
+
+    Raises:
+        SourceError: it was changed.
+    """
+    wanted = server.wanted
+    if not server.publishes():
+        raise lost(wanted, f"the publication {wanted.name} does not hold {wanted.table} with all its changes")
+
+
 def fits(wanted: Wanted, table: ServerTable, key: Sequence[str]) -> None:
     """See that changes of a table can be told.
 
@@ -160,6 +171,7 @@ class CaptureSource:
                 return Pending(new=(name,)) if before is None else Pending(changed=(name,))
             if standing.end <= _at(before):
                 return Pending(unchanged=1)
+            is_published(server)
             server.advance(_at(before))
             is_near = standing.end - _at(before) <= _NEAR
             if is_near and not server.has_changes(standing.end):
@@ -174,7 +186,7 @@ class CaptureSource:
             way = course(self.wanted, standing, before)
             rows = _Rows(self, server, engine, standing)
             if way is Course.FOLLOW and before is not None:
-                rows.see_that_it_is_published()
+                is_published(server)
                 position = before
             else:
                 batch = rows.begin(before)
@@ -287,11 +299,6 @@ class _Rows:
     server: Server
     engine: Engine
     standing: Standing
-
-    def see_that_it_is_published(self) -> None:
-        if not self.server.publishes():
-            wanted = self.source.wanted
-            raise lost(wanted, f"the publication {wanted.name} does not hold {wanted.table} with all its changes")
 
     def begin(self, before: Position | None) -> Batch:
         """Return the batch of a snapshot, and make the slot that goes on from it.

@@ -166,6 +166,9 @@ def owner_of(around: Surroundings) -> str:
 def connected(wanted: Wanted) -> Iterator[Server]:
     """Have a connection on which values are written in one way, whatever the server's settings are.
 
+    A long reading is not broken off by them, and rows that a policy of the server hides are an error, not left out: the
+    stream would have them.
+
     Raises:
         SourceUnavailableError: the server does not answer, or refuses.
     """
@@ -176,7 +179,8 @@ def connected(wanted: Wanted) -> Iterator[Server]:
             connection.execute(
                 "SELECT set_config(name, value, false) FROM (VALUES ('client_encoding', 'UTF8'), "
                 "('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), "
-                "('bytea_output', 'hex'), ('extra_float_digits', '1')) "
+                "('bytea_output', 'hex'), ('extra_float_digits', '1'), ('statement_timeout', '0'), "
+                "('idle_in_transaction_session_timeout', '0'), ('row_security', 'off')) "
                 "AS settings (name, value)"
             )
             yield Server(connection, wanted)
@@ -299,13 +303,14 @@ class Server:
         return int(number)
 
     def publishes(self) -> bool:
-        """Tell whether the publication has the table with all that is done to it."""
+        """Tell whether the publication has the table with all its rows and all that is done to them."""
         found = self._rows(
             "SELECT pubinsert AND pubupdate AND pubdelete AND (pubviaroot OR "
             "NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'p')) "
             "FROM pg_publication AS p WHERE pubname = %s AND "
             "(puballtables OR EXISTS (SELECT 1 FROM pg_publication_tables AS t "
-            "WHERE t.pubname = p.pubname AND to_regclass(format('%%I.%%I', schemaname, tablename)) = to_regclass(%s)))",
+            "WHERE t.pubname = p.pubname AND to_jsonb(t) ->> 'rowfilter' IS NULL "
+            "AND to_regclass(format('%%I.%%I', schemaname, tablename)) = to_regclass(%s)))",
             self.wanted.path,
             self.wanted.name,
             self.wanted.path,
