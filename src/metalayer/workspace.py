@@ -1537,8 +1537,9 @@ def add_source(
     type_name: str | None = None,
     overwrite: bool = False,
     environment: str = "dev",
+    headers: Mapping[str, str] | None = None,
 ) -> AddedSource:
-    """Look at files once and write down what they are: ``bronze/NAME.yml``, and a draft of ``silver/NAME.sql``.
+    """Look at files or an API once and write down what is there: ``bronze/NAME.yml``, and a draft ``silver/NAME.sql``.
 
     A model that is declared already is kept; no database is needed.
 
@@ -1549,6 +1550,7 @@ def add_source(
         type_name: the type of the source, where the files' names do not tell.
         overwrite: whether a declaration of the source that is there is written anew.
         environment: whose settings say how object stores are reached.
+        headers: what requests to an API carry, with secrets as ${NAME}.
 
     Raises:
         ProjectError: the declarations hold mistakes.
@@ -1566,10 +1568,27 @@ def add_source(
         from metalayer.project.environment import read_environment  # noqa: PLC0415 - files need no environment
 
         access = read_environment(project, environment, os.environ).objects
+    if type_name == "http" or (type_name is None and len(paths) == 1 and _is_api(paths[0])):
+        from metalayer.project.environment import Secrets, resolve  # noqa: PLC0415 - as above
+        from metalayer.sources.http.drafting import draft_api  # noqa: PLC0415 - as above
+
+        given, secrets = dict(headers or {}), Secrets.of(project, os.environ)
+        with scratch() as engine:
+            wanted = None if silver in project.models else silver
+            source, model = draft_api(table, paths[0], given, lambda told: resolve(told, secrets), engine, wanted)
+        return AddedSource(source, model, scaffold.add_source(project.root, source, model, overwrite=overwrite))
     with scratch() as engine:
         source = draft_source(table, paths, project.root, engine, type_name, access)
         model = None if silver in project.models else draft_model(silver, source, project.root, engine, access)
     return AddedSource(source, model, scaffold.add_source(project.root, source, model, overwrite=overwrite))
+
+
+def _is_api(path: str) -> bool:
+    if not path.startswith(("http://", "https://")):
+        return False
+    from metalayer.sources.http.drafting import is_api  # noqa: PLC0415 - files need none of it
+
+    return is_api(path)
 
 
 def rehearse(project: Project, names: Iterable[str] = (), *, database: str | None = None) -> Iterator[TrialResult]:

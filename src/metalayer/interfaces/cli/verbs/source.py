@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from metalayer.core.errors import UsageError
 from metalayer.core.model import Ingest
 from metalayer.core.objects import is_remote
 from metalayer.interfaces.cli.options import Call, Noun, verb
@@ -29,21 +30,33 @@ command = Noun(name="source", help="Places outside that rows come from.")
 @click.argument("name")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
 @click.option(
-    "--type", "type_name", metavar="TYPE", help="csv, tsv, json, jsonl, parquet, excel. [default: by the names]"
+    "--type", "type_name", metavar="TYPE", help="csv, tsv, json, jsonl, parquet, excel, http. [default: by the names]"
 )
+@click.option("--header", "headers", multiple=True, metavar="NAME: VALUE", help="Of each request to an API.")
 @click.option("--force", is_flag=True, help="Write bronze/NAME.yml anew; a model that is there is kept.")
-def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *, force: bool) -> None:
-    """Look at files once and declare them as a source.
+def add(
+    call: Call, name: str, paths: tuple[str, ...], type_name: str | None, headers: tuple[str, ...], *, force: bool
+) -> None:
+    """Look at files, or at an API, once and declare them as a source.
 
     bronze/NAME.yml pins how they are written, their columns and types; silver/NAME.sql is a first clean table, with the
     key and the checks that the data suggests. Both are yours to change. Quote patterns, so that files which come later
     are found too. A path is looked for in the project, then where you are.
+
+    Of an API name the address of its first page. Secrets in it and in headers are written as ${NAME} in single quotes,
+    and stay so in the declaration: --header 'Authorization: Bearer ${TOKEN}', with TOKEN=… in .env.
     """
     from metalayer.workspace import add_source  # noqa: PLC0415 - start-up is a feature
 
     declared = [_declared(path, call.directory) for path in paths]
     added = add_source(
-        call.directory, name, declared, type_name=type_name, overwrite=force, environment=call.environment
+        call.directory,
+        name,
+        declared,
+        type_name=type_name,
+        overwrite=force,
+        environment=call.environment,
+        headers=dict(_header(text) for text in headers),
     )
     model = added.draft.model
     type_ = model.query.type if isinstance(model.query, Ingest) else ""
@@ -74,6 +87,13 @@ def add(call: Call, name: str, paths: tuple[str, ...], type_name: str | None, *,
         note(visible(text))
     here = "" if call.directory == "." else f" -C {shlex.quote(call.directory)}"
     note(f"Next: look at the files, then metalayer{here} run")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name.strip() and colon):
+        raise UsageError(f"'{name}' is no header.", hint="Write --header 'NAME: VALUE'.")
+    return name.strip(), value.strip()
 
 
 def _declared(path: str, directory: str) -> str:
