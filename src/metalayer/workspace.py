@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from metalayer.build.context import RunContext, new_id
 from metalayer.catalog.moments import Moment, snapshot_of
+from metalayer.core.drift import Amendment, Drift
 from metalayer.core.errors import MetaLayerError, SourceError, UsageError, did_you_mean
 from metalayer.core.event import Event, EventKind, Listener
 from metalayer.core.interval import Days, Estimate
@@ -692,6 +693,32 @@ class Workspace:
         with scratch() as engine:
             return preview(self.source(model), engine, most, declared=bool(model.columns))
 
+    def propose(self, table: TableName, *, apply: bool = False) -> Amendment:
+        """Return how a source differs from its declaration, and what that could say instead; or let it say so.
+
+        What is proposed is kept as a patch under ``.metalayer/proposals`` until the rows give no cause for it.
+
+        Raises:
+            UsageError: the table is no source, or its file cannot be changed in place.
+        """
+        from metalayer.build.drift import found  # noqa: PLC0415 - for what drifts only
+        from metalayer.core.lineage import Point  # noqa: PLC0415 - as above
+        from metalayer.project.amending import kept  # noqa: PLC0415 - as above
+
+        model, state = self.project.model(table), self.lake.state()
+        stored = physical(table, self.settings.name)
+        drifts: tuple[Drift, ...] = ()
+        if stored in state.tables:
+            with self.lake.session(state.snapshot) as session:
+                drifts = found(model, session.relation_sql(stored), session)
+        if any(drift.was is not None for drift in drifts):
+            graph = self.graph()
+            drifts = tuple(
+                replace(drift, touches=graph.touched(Point(table, drift.column))) if drift.was is not None else drift
+                for drift in drifts
+            )
+        return kept(model, self.project.root, drifts, apply=apply)
+
     def cursor(self, table: TableName) -> dict[str, facts.PartState]:
         """Return where each part of a source stands: loaded, loaded before under another name, or set aside."""
         return facts.cursor_of(self.metastore.connection, table)
@@ -920,6 +947,7 @@ class Workspace:
             relations=self._relations,
             known=lambda state: self._known(state, {}),
             publisher=publisher,
+            propose=lambda model: self.propose(model.name),
         )
 
     def write_report(self, result: RunResult) -> str:

@@ -307,6 +307,14 @@ class Graph:
         """
         return _reached(self.downstream(start, depth))
 
+    def touched(self, start: Point) -> tuple[str, ...]:
+        """Return the columns of other tables that are made from a column; none where the column is not known."""
+        try:
+            reached = self.impact(start)
+        except UsageError:
+            return ()
+        return tuple(sorted(str(item.point) for item in reached if item.point.column is not None))
+
     def _checked(self, start: Point) -> Point:
         table = start.table if start.table in self.tables else start.table.owner
         if table not in self.tables:

@@ -339,4 +339,4 @@ PROVENANCE: Schema = schema(
 
 CHANGE_CAPTURE: Schema = schema(_op="varchar", _changed_at="timestamptz")
 
-DriftPolicy = Literal["evolve", "rescue", "fail"]
+DriftPolicy = Literal["evolve", "rescue", "fail", "propose"]

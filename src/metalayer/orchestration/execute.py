@@ -25,7 +25,7 @@ from metalayer.core.check import Outcome, Verdict
 from metalayer.core.errors import Location, MetaLayerError, MetastoreError, ShortageError
 from metalayer.core.event import EventKind
 from metalayer.core.failpoints import Failpoint, reach
-from metalayer.core.model import Kind, Model
+from metalayer.core.model import Ingest, Kind, Model
 from metalayer.core.names import CURRENT, TableName, physical
 from metalayer.core.run import Account, Failure, Plan, State, Task, TaskKind, TaskResult
 from metalayer.metastore import facts, publications
@@ -87,6 +87,7 @@ def _load(task: Task, shop: Shop) -> TaskResult:
                 verdicts.extend(batch.verdicts)
                 notes.extend(batch.notes)
                 snapshot = batch.snapshot
+            notes += _proposed(model, shop) if snapshot is not None else ()
             failure = None
         except MetaLayerError as error:
             failure = failure_of(error, model.location)
@@ -113,6 +114,23 @@ def _load(task: Task, shop: Shop) -> TaskResult:
     surely(lambda: facts.record_task(shop.metastore.connection, context.run_id, result))
     _tell_finished(shop, result)
     return result
+
+
+def _proposed(model: Model, shop: Shop) -> tuple[str, ...]:
+    """Tell how a source differs from its declaration, where it wants that to be proposed."""
+    if not isinstance(model.query, Ingest) or model.query.drift != "propose":
+        return ()
+    proposed = shop.propose(model)
+    for drift in proposed.drifts:
+        shop.context.say(
+            EventKind.SCHEMA_DRIFT, drift.sentence(), model.name, column=drift.column, touches=list(drift.touches)
+        )
+    if not proposed.drifts:
+        return ()
+    where = f" ({proposed.kept})" if proposed.kept else ""
+    count = len(proposed.drifts)
+    said = f"{count} thing{'s differ' if count > 1 else ' differs'} from its declaration{where}"
+    return (f"{said}: metalayer source propose {model.name.name}",)
 
 
 def _record_attempt(shop: Shop, task: Task | None, number: int, started: datetime, failure: Failure | None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metalayer.build.context import RunContext
+from metalayer.core.drift import Amendment
 from metalayer.core.interval import Days
 from metalayer.core.model import Model
 from metalayer.core.names import TableName
@@ -37,13 +38,22 @@ class Restatement:
     record: Callable[[Connection, str, int, tuple[TaskResult, ...]], None]
 
 
+def _nothing(model: Model) -> Amendment:
+    return Amendment((), model.location.path)
+
+
 @dataclass(frozen=True, slots=True)
 class Shop:
     """What an execution works with; the workspace puts it together.
 
     ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
+<<<<<<< HEAD
     ``patience`` returns the pauses before a source that failed is tried again in the same run. ``scratch`` lets tables
     hold just what their queries yield now, also where their kind would keep older rows.
+=======
+    ``propose`` returns how a source differs from its declaration, having written down what could be declared.
+    ``scratch`` lets tables hold just what their queries yield now, also where their kind would keep older rows.
+>>>>>>> 4983657 (drift: propose: what a source has beside its declaration is kept, and proposed as a patch of it)
     """
 
     project: Project
@@ -58,6 +68,7 @@ class Shop:
     patience: Callable[[], Iterator[float]] = pauses
     scratch: bool = False
     restate: Restatement | None = None
+    propose: Callable[[Model], Amendment] = _nothing
 
 
 @dataclass(frozen=True, slots=True)

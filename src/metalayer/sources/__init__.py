@@ -111,6 +111,9 @@ def open_source(model: Model, around: Surroundings, known: Schema = (), *, verif
     declared = {column.name for column in model.columns}
     joined = tuple(column for column in known if column.name not in declared and not column.name.startswith("_"))
     opened = source_type(model.query.type).open(
-        model.query.options, (*model.columns, *joined), around, model.query.drift
+        model.query.options,
+        (*model.columns, *joined),
+        around,
+        "rescue" if model.query.drift == "propose" else model.query.drift,
     )
     return replace(opened, verify=True) if verify and isinstance(opened, FileSource) else opened

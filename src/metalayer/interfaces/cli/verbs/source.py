@@ -19,6 +19,7 @@ from metalayer.interfaces.cli.printing import note, print_json, say
 from metalayer.interfaces.cli.tables import Label, screen_width, table
 from metalayer.interfaces.cli.values import visible
 from metalayer.interfaces.cli.verbs.source_looks import check, named, preview
+from metalayer.interfaces.cli.verbs.source_propose import propose
 
 command = Noun(name="source", help="Places outside that rows come from.")
 
@@ -279,5 +280,5 @@ def status(call: Call, name: str) -> None:
         raise SystemExit(1)
 
 
-for _verb in (add, list_sources, check, preview, retract, reload, setup, teardown, status):
+for _verb in (add, list_sources, check, preview, propose, retract, reload, setup, teardown, status):
     command.add_command(_verb)
