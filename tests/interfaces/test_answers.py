@@ -314,6 +314,9 @@ def test_sources(ran: Metalayer) -> None:
     assert [column["name"] for column in seen["columns"]][-2:] == ["_position", "_rescued"]
     shown = ran("source", "preview", "orders", "-n", "1").out.splitlines()
     assert (shown[0], len(shown)) == ("bronze.orders", 5)
+    (proposed,) = held("source propose", ran("source", "propose", "orders", "-o", "json").json)
+    assert (proposed["drifts"], proposed["patch"], proposed["applied"]) == ([], "", False)
+    assert ran("source", "propose", "orders").out == "bronze.orders: as it is declared\n"
     (ran.directory / "bronze" / "gone.yml").write_text("type: csv\npath: no/where.csv\n", "utf-8")
     refused = ran("source", "check", "gone", "-o", "json", code=1)
     (answer,) = held("source check", refused.json)

@@ -82,7 +82,9 @@ class SqlTable:
             look = self._look(connection)
         if self._is_incremental and (look.highest is None or look.highest == self._seen(before)):
             return Pending(unchanged=1)
-        return Pending(changed=(name,)) if before is not None else Pending(new=(name,))
+        if before is None:
+            return Pending(new=(name,))
+        return Pending(changed=(name,), unsure=not self._is_incremental)
 
     def read(self, cursor: Cursor, engine: Engine) -> Iterator[Batch]:
         """Yield the table where it is not as it was, or the rows that came, in pieces."""

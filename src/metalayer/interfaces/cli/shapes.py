@@ -596,6 +596,29 @@ SHAPES: Mapping[str, Shape] = {
             notes=_list(_text(), "what differs from the declaration"),
         )
     ),
+    "source propose": _list(
+        _object(
+            "",
+            table=_TABLE,
+            file=_text("the declaration"),
+            drifts=_list(
+                _object(
+                    "",
+                    kind=_text("new, wider, unfit or renamed"),
+                    column=_text(),
+                    type=_maybe(_text("what could be declared")),
+                    was=_maybe(_text("what is declared")),
+                    rows=_count("in how many rows it was found"),
+                    example=_text("one of the values"),
+                    like=_text("the new column that looks like the one that is gone"),
+                    touches=_list(_text(), "the columns of models that are made from it"),
+                )
+            ),
+            patch=_text("the difference of the declaration's text; empty where nothing is proposed"),
+            kept=_text("where the patch is kept"),
+            applied=_truth("whether the declaration was changed"),
+        )
+    ),
     "access users list": _list(_object("", **_USER)),
     **{
         f"access users {name}": _object("the user as it is then", **_USER)

@@ -14,10 +14,11 @@ from metalayer.interfaces.cli.verbs.source_looks import named
 @click.argument("name")
 @click.option("--apply", is_flag=True, help="Write it into the declaration.")
 def propose(call: Call, name: str, *, apply: bool) -> None:
-    """Show how a source differs from its declaration, and what that could say instead.
+    """Show how a source differs from its declaration.
 
-    Columns that are not declared are proposed with the type of their values, and wider types where values did not fit.
-    What looks renamed is told and never assumed. `drift: propose` keeps such values in _rescued until you decide.
+    What the declaration could say instead is shown as a patch. Columns that are not declared are proposed with the type
+    of their values, and wider types where values did not fit. What looks renamed is told and never assumed.
+    `drift: propose` keeps such values in _rescued until you decide.
     """
     with call.open() as workspace:
         tables = named(workspace.project, name)
