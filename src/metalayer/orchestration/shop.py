@@ -47,9 +47,9 @@ class Shop:
     """What an execution works with; the workspace puts it together.
 
     ``relations`` returns how names are read at a snapshot through a session; ``known`` is what plan knows of a state.
-    ``patience`` returns the pauses before a source that failed is tried again in the same run. ``propose`` returns how a
-    source differs from its declaration, having written down what could be declared. ``scratch`` lets tables hold just
-    what their queries yield now, also where their kind would keep older rows.
+    ``patience`` returns the pauses before a source that failed is tried again in the same run. ``propose`` returns how
+    a source differs from its declaration, having written down what could be declared. ``scratch`` lets tables hold
+    just what their queries yield now, also where their kind would keep older rows.
     """
 
     project: Project
