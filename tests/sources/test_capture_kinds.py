@@ -287,6 +287,22 @@ def test_environments_have_slots_of_their_own(url: str, engine: DuckEngine) -> N
     prod.engine.connection.close()
 
 
+def test_a_batch_ends_where_it_is_asked_to_with_a_whole_transaction(url: str, engine: DuckEngine) -> None:
+    made = Bronze(url, "t", engine)
+    made.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    made.load()
+    around = Surroundings("/", "Shop", "test", "bronze.t", key=("id",), batch_rows=10)
+    source = source_type("postgres").open(DatabaseOptions(url, "t", load="cdc"), (), around, "evolve")
+    for first in range(0, 60, 6):
+        made.sql(f"INSERT INTO t SELECT generate_series({first}, {first + 5})")
+    sizes = []
+    for batch in source.read(made.cursor, engine):
+        made.take(batch)
+        source.acknowledge(made.cursor)
+        sizes.append(engine.query("SELECT count(*) FROM came")[0][0])
+    assert sizes == [12] * 5
+
+
 def test_another_installation_of_the_same_name_is_not_disturbed(url: str, engine: DuckEngine) -> None:
     made = Bronze(url, "t", engine)
     made.sql("CREATE TABLE t (id int PRIMARY KEY)")

@@ -288,7 +288,8 @@ def captured(
     here = around.table.partition(".")[2] or table
     wanted = Wanted(place, table, name_of(around, table), owner_of(around), here)
     own = frozenset(column.name for column in CHANGE_CAPTURE)
-    return CaptureSource(wanted, tuple(c for c in columns if c.name not in own), around.key, drift)
+    most = min(around.batch_rows or MOST_MESSAGES, MOST_MESSAGES)
+    return CaptureSource(wanted, tuple(c for c in columns if c.name not in own), around.key, drift, most)
 
 
 @dataclass(frozen=True, slots=True)
