@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from metalayer.core.errors import UsageError, did_you_mean
@@ -15,11 +16,7 @@ from metalayer.core.model import Ingest, Model
 from metalayer.core.schema import Schema
 from metalayer.core.source import Source, SourceType, Surroundings
 from metalayer.sources.databases import DUCKDB, MYSQL, POSTGRES, SQLITE
-from metalayer.sources.dlt_resources import DLT
 from metalayer.sources.files import CSV, EXCEL, JSON, JSONL, PARQUET, TSV, FileSource
-from metalayer.sources.http.source import HTTP
-from metalayer.sources.inbox import INBOX
-from metalayer.sources.sql import SQL
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -28,20 +25,26 @@ __all__ = ["KNOWN", "open_source", "registered", "source_type"]
 
 _GROUP = "metalayer.sources"
 _BUILT_IN: Mapping[str, SourceType] = {
-    item.name: item
-    for item in (CSV, TSV, JSON, JSONL, PARQUET, EXCEL, POSTGRES, MYSQL, SQLITE, DUCKDB, INBOX, HTTP, SQL, DLT)
+    item.name: item for item in (CSV, TSV, JSON, JSONL, PARQUET, EXCEL, POSTGRES, MYSQL, SQLITE, DUCKDB)
 }
+_WHEN_ASKED: Mapping[str, str] = {
+    "http": "metalayer.sources.http.source",
+    "inbox": "metalayer.sources.inbox",
+    "sql": "metalayer.sources.sql",
+    "dlt": "metalayer.sources.dlt_resources",
+}
+"""Types whose modules are imported for a project that has such a source; each is there by its name in capitals."""
 
 
 class _Known(Mapping[str, SourceType]):
     """Every type of source by its name; other packages are looked at only where a name is not built in."""
 
     def __getitem__(self, name: str) -> SourceType:
-        found = _BUILT_IN.get(name)
+        found = _own(name)
         return _loaded(name, _installed()[name]) if found is None else found
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**_BUILT_IN, **_installed()})
+        return iter({**_BUILT_IN, **_WHEN_ASKED, **_installed()})
 
     def __len__(self) -> int:
         return len({*self})
@@ -53,14 +56,24 @@ KNOWN: Mapping[str, SourceType] = _Known()
 
 def registered() -> Mapping[str, SourceType]:
     """Return the types of sources that come with MetaLayer, by name."""
-    return _BUILT_IN
+    return {**_BUILT_IN, **{name: found for name in _WHEN_ASKED if (found := _own(name)) is not None}}
+
+
+def _own(name: str) -> SourceType | None:
+    """Return a type that comes with MetaLayer, None where there is none by that name."""
+    if name not in _WHEN_ASKED:
+        return _BUILT_IN.get(name)
+    found = getattr(import_module(_WHEN_ASKED[name]), name.upper())
+    assert isinstance(found, SourceType)  # noqa: S101 - they are our own
+    return found
 
 
 def _installed() -> Mapping[str, EntryPoint]:
     """Return the types of other packages as they are declared, by name."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - reads every installed package's list: only when asked
 
-    return {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
+    own = {*_BUILT_IN, *_WHEN_ASKED}
+    return {point.name: point for point in entry_points(group=_GROUP) if point.name not in own}
 
 
 def _loaded(name: str, point: EntryPoint) -> SourceType:

@@ -38,7 +38,7 @@ command = Noun(name="source", help="Places outside that rows come from.")
 def add(
     call: Call, name: str, paths: tuple[str, ...], type_name: str | None, headers: tuple[str, ...], *, force: bool
 ) -> None:
-    """Look at files, or at an API, once and declare them as a source.
+    """Look at files or an API once and declare them.
 
     bronze/NAME.yml pins how they are written, their columns and types; silver/NAME.sql is a first clean table, with the
     key and the checks that the data suggests. Both are yours to change. Quote patterns, so that files which come later

@@ -78,10 +78,11 @@ def _tell(answer: dict[str, Any]) -> None:
 @click.argument("name")
 @click.option("-n", "--rows", type=click.IntRange(min=1, max=1000), default=10, show_default=True, help="How many.")
 def preview(call: Call, name: str, rows: int) -> None:
-    """Show the first rows of a source as they would land, writing nothing.
+    """Show how the first rows of a source would land.
 
-    What does not fit its type is in _rescued; lines that cannot be parsed are told with their reasons. Of files the
-    newest is looked at, of an API the first page, of a table whose changes are captured the table itself.
+    Nothing is written. What does not fit its type is in _rescued; lines that cannot be parsed are told with their
+    reasons. Of files the newest is looked at, of an API the first page, of a table whose changes are captured the table
+    itself.
     """
     answers = []
     with call.open() as workspace:
