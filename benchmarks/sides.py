@@ -30,6 +30,7 @@ OF_ORDERS = (
 )
 OF_DAILY = "SELECT count(*), CAST(sum(orders) AS BIGINT), CAST(sum(revenue * 100) AS BIGINT) FROM {rows}"
 ZSTD = "(FORMAT parquet, COMPRESSION zstd)"
+LEVEL_OF_THE_LAKE = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 HERE = Path.cwd()
 
 
@@ -92,7 +93,7 @@ def limit(workload: str, verb: str, data: Path) -> None:
             )
             connection.execute(
                 f"COPY (SELECT {NAMES}, 'b1' AS _batch_id, TIMESTAMPTZ '2026-01-01' AS _ingested_at, filename AS _source, "
-                f"row_number() OVER () AS _position, NULL::json AS _rescued FROM {scan}) TO 'out.parquet' {ZSTD}"
+                f"row_number() OVER () AS _position, NULL::json AS _rescued FROM {scan}) TO 'out.parquet' {LEVEL_OF_THE_LAKE}"
             )
         elif workload == "upsert":
             changes = NEWEST.format(names=NAMES, rows=f"'{data}/changes.parquet'")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metalayer.core.errors import (
     DeniedError,
@@ -38,10 +39,12 @@ from metalayer.sources.header import compression_of
 from metalayer.sources.listing import Content, Found, Hashing, content, find
 from metalayer.sources.matching import Match, match
 from metalayer.sources.naming import column_names
-from metalayer.sources.reading import Reading, ShapedFile, example_of, has_shortcuts, look, new_types, rows, statements
 from metalayer.sources.recall import RECALL, carried, held_back, hold, is_held_back
 from metalayer.sources.shortcuts import BOTH_SIGNS
 from metalayer.sources.transcoding import Copies, as_copied
+
+if TYPE_CHECKING:
+    from metalayer.sources.reading import Reading, ShapedFile
 
 BATCH_BYTES = 256 * 1024 * 1024
 BATCH_FILES = 500
@@ -260,6 +263,8 @@ class FileSource:
         Raises:
             SourceError: the file is not of the declared shape.
         """
+        from metalayer.sources.reading import ShapedFile, look  # noqa: PLC0415 - a look does without
+
         found = Found(name, path, Path(path).stat().st_size, 0)
         with Copies(self.root) as copies:
             if isinstance(self.options, JsonOptions):
@@ -355,6 +360,8 @@ class FileSource:
         Raises:
             SourceError: the file is not of the declared shape.
         """
+        from metalayer.sources.reading import ShapedFile, look  # noqa: PLC0415 - a look does without
+
         if isinstance(self.options, TextOptions):
             found = copies.of(found, self.options.dialect)
         elif isinstance(self.options, ExcelOptions):
@@ -385,6 +392,8 @@ class FileSource:
 
     def _assemble(self, taken: list[_Taken], columns: tuple[Column, ...], engine: Engine) -> Batch:
         """Return the batch that reads the files, with columns that the table does not have yet where it may evolve."""
+        from metalayer.sources.reading import Reading  # noqa: PLC0415 - a look does without
+
         columns, drift = self._evolve(taken, columns, engine)
         batch = self._usual(taken, columns)
         if self._quick(taken, columns):
@@ -394,6 +403,8 @@ class FileSource:
 
     def _quick(self, taken: list[_Taken], columns: tuple[Column, ...]) -> bool:
         """Tell whether files may be read quickly, and would be quicker."""
+        from metalayer.sources.reading import has_shortcuts  # noqa: PLC0415 - a look does without
+
         quicker = [
             has_shortcuts(item.file, columns, self.format, self._given) for item in taken if not item.file.is_empty
         ]
@@ -404,6 +415,8 @@ class FileSource:
 
     def _examples(self, taken: list[_Taken], columns: tuple[Column, ...], engine: Engine) -> tuple[str, ...]:
         """Write down what tells the engine the fields of each file, where that is needed; return where."""
+        from metalayer.sources.reading import example_of  # noqa: PLC0415 - a look does without
+
         if not isinstance(self.options, JsonOptions):
             return ()
         place, paths = Path(engine.spool()), dict[str, str]()
@@ -428,6 +441,8 @@ class FileSource:
         where quotes occur that could join what stands apart, and of a single column it would make empty records, so
         there it is not done.
         """
+        from metalayer.sources.reading import Reading  # noqa: PLC0415 - a look does without
+
         if not isinstance(self.options, TextOptions):
             return ()
         quoted = _encoded(self.options.dialect.quote, self.options.dialect) in item.signs
@@ -439,10 +454,13 @@ class FileSource:
         self,
         taken: list[_Taken],
         columns: tuple[Column, ...],
-        reading: Reading = Reading.USUAL,
+        reading: Reading | None = None,
         examples: tuple[str, ...] = (),
     ) -> Batch:
         """Return a batch of files: a SELECT for each, and what is run around them."""
+        from metalayer.sources.reading import Reading, rows, statements  # noqa: PLC0415 - a look does without
+
+        reading = reading or Reading.USUAL
         parts: list[Part] = []
         counted: list[tuple[ShapedFile, str]] = []
         for number, item in enumerate(taken):
@@ -496,6 +514,8 @@ class FileSource:
         self, file: ShapedFile, places: tuple[int, ...], columns: tuple[Column, ...], engine: Engine
     ) -> tuple[Column, ...]:
         """Return columns for labels that the table does not know, typed by the file's values."""
+        from metalayer.sources.reading import new_types  # noqa: PLC0415 - a look does without
+
         types = new_types(file, places, self.format, self._given, engine)
         found = [file.shape.labels[place] for place in places]
         taken = [column.name for column in (*columns, *PROVENANCE)]
