@@ -28,9 +28,15 @@ _MANY = 1 << 40
 
 
 def store(connection: Connection, deliveries: Sequence[Delivery], at: datetime) -> list[Receipt]:
-    """Store deliveries in the open transaction, each whole or not at all; what has a key that is known is left out."""
+    """Store deliveries, each whole or not at all; what has a key that is known is left out.
+
+    Where none has a key this is one statement, which needs no transaction around it.
+    """
+    if not has_keys(deliveries):
+        _insert(connection, [(item, item.text, item.records) for item in deliveries if item.text], at)
+        return [Receipt(Fate.STORED, item.records) for item in deliveries]
     # From here on no other process stores until this transaction ends: keys and ids are decided one after the other.
-    ((last,),) = connection.execute("SELECT id FROM metalayer.inbox_head FOR UPDATE").fetchall()
+    connection.execute("SELECT id FROM metalayer.inbox_head FOR UPDATE")
     known = _known_keys(connection, deliveries)
     receipts: list[Receipt] = []
     rows: list[tuple[Delivery, str, int]] = []
@@ -40,10 +46,15 @@ def store(connection: Connection, deliveries: Sequence[Delivery], at: datetime) 
         if text:
             rows.append((delivery, text, receipt.accepted))
         known.update(new)
-    _insert(connection, rows, int(last), at)
+    _insert(connection, rows, at)
     _insert_keys(connection, known, at)
-    _count(connection, deliveries, receipts, rows, at)
+    _count_repeated(connection, deliveries, receipts)
     return receipts
+
+
+def has_keys(deliveries: Sequence[Delivery]) -> bool:
+    """Tell whether a part of a delivery has a key, so that storing takes several statements."""
+    return any(item.keyed for item in deliveries)
 
 
 @dataclass(slots=True)
@@ -90,26 +101,45 @@ def _sorted_out(delivery: Delivery, known: _Keys) -> tuple[Receipt, str, _Keys]:
     return Receipt(Fate.STORED, accepted, repeated), joined(texts), new
 
 
-def _insert(connection: Connection, rows: Sequence[tuple[Delivery, str, int]], last: int, at: datetime) -> None:
+_STORE = """
+WITH head AS (
+    UPDATE metalayer.inbox_head SET id = id + %(number)s RETURNING id - %(number)s AS last
+), stored AS (
+    INSERT INTO metalayer.inbox (source, id, received_at, content_type, records, body)
+    SELECT g.source, head.last + g.number, %(at)s, g.content_type, g.records, g.body
+    FROM head, unnest(%(sources)s::text[], %(types)s::text[], %(records)s::integer[], %(bodies)s::text[])
+        WITH ORDINALITY AS g(source, content_type, records, body, number)
+    RETURNING source, records, octet_length(body) AS size
+), sums AS (
+    SELECT source, count(*) AS rows, sum(records) AS records, sum(size) AS size FROM stored GROUP BY source
+), counted AS (
+    INSERT INTO metalayer.inbox_source AS s
+        (source, received_rows, received_records, received_bytes, received_at)
+    SELECT source, rows, records, size, %(at)s FROM sums ORDER BY source
+    ON CONFLICT (source) DO UPDATE SET received_rows = s.received_rows + excluded.received_rows,
+        received_records = s.received_records + excluded.received_records,
+        received_bytes = s.received_bytes + excluded.received_bytes, received_at = excluded.received_at
+)
+SELECT pg_notify(%(channel)s, source) FROM sums
+"""
+"""Ids, rows, counts and the word to whoever waits, in one statement. The row of the last id is locked to its commit."""
+
+
+def _insert(connection: Connection, rows: Sequence[tuple[Delivery, str, int]], at: datetime) -> None:
     if not rows:
         return
     connection.execute(
-        """
-        INSERT INTO metalayer.inbox (source, id, received_at, content_type, records, body)
-        SELECT source, %s + number, %s, content_type, records, body
-        FROM unnest(%s::text[], %s::text[], %s::integer[], %s::text[])
-            WITH ORDINALITY AS g(source, content_type, records, body, number)
-        """,
-        (
-            last,
-            at,
-            [delivery.source for delivery, _, _ in rows],
-            [delivery.content_type for delivery, _, _ in rows],
-            [records for _, _, records in rows],
-            [text for _, text, _ in rows],
-        ),
+        _STORE,
+        {
+            "number": len(rows),
+            "at": at,
+            "sources": [delivery.source for delivery, _, _ in rows],
+            "types": [delivery.content_type for delivery, _, _ in rows],
+            "records": [records for _, _, records in rows],
+            "bodies": [text for _, text, _ in rows],
+            "channel": CHANNEL,
+        },
     )
-    connection.execute("UPDATE metalayer.inbox_head SET id = id + %s", (len(rows),))
 
 
 def _insert_keys(connection: Connection, keys: _Keys, at: datetime) -> None:
@@ -126,36 +156,18 @@ def _insert_keys(connection: Connection, keys: _Keys, at: datetime) -> None:
         )
 
 
-def _count(
-    connection: Connection,
-    deliveries: Sequence[Delivery],
-    receipts: Sequence[Receipt],
-    rows: Sequence[tuple[Delivery, str, int]],
-    at: datetime,
-) -> None:
-    """Count what came in, and tell whoever waits for it."""
-    sums: dict[str, list[int]] = {}
+def _count_repeated(connection: Connection, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
+    """Count records that were there already."""
+    sums: dict[str, int] = {}
     for delivery, receipt in zip(deliveries, receipts, strict=True):
-        sums.setdefault(delivery.source, [0, 0, 0, 0])[3] += receipt.repeated
-    for delivery, text, records in rows:
-        for place, number in enumerate((1, records, len(text.encode()))):
-            sums[delivery.source][place] += number
-    for source, (stored, records, size, repeated) in sorted(sums.items()):
-        connection.execute(
-            """
-            INSERT INTO metalayer.inbox_source AS s
-                (source, received_rows, received_records, received_bytes, repeated, received_at)
-            VALUES (%s, %s, %s, %s, %s, %s)
-            ON CONFLICT (source) DO UPDATE SET received_rows = s.received_rows + excluded.received_rows,
-                received_records = s.received_records + excluded.received_records,
-                received_bytes = s.received_bytes + excluded.received_bytes,
-                repeated = s.repeated + excluded.repeated,
-                received_at = CASE WHEN excluded.received_rows > 0 THEN excluded.received_at ELSE s.received_at END
-            """,
-            (source, stored, records, size, repeated, at),
-        )
-        if stored:
-            connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, source))
+        sums[delivery.source] = sums.get(delivery.source, 0) + receipt.repeated
+    for source, repeated in sorted(sums.items()):
+        if repeated:
+            connection.execute(
+                "INSERT INTO metalayer.inbox_source AS s (source, repeated) VALUES (%s, %s) "
+                "ON CONFLICT (source) DO UPDATE SET repeated = s.repeated + excluded.repeated",
+                (source, repeated),
+            )
 
 
 def count_refused(connection: Connection, refused: Mapping[str, int]) -> None:

@@ -213,8 +213,11 @@ class Intake(Generic[Reply]):
 
     def _store(self, store: Metastore, group: list[tuple[Delivery, object]]) -> list[Receipt]:
         deliveries = [delivery for delivery, _ in group]
-        with store.transaction() as connection:
-            receipts = inbox.store(connection, deliveries, self._clock())
+        if inbox.has_keys(deliveries):
+            with store.transaction() as connection:
+                receipts = inbox.store(connection, deliveries, self._clock())
+        else:
+            receipts = inbox.store(store.connection, deliveries, self._clock())
         with self._changed:
             for delivery, receipt in zip(deliveries, receipts, strict=True):
                 if not receipt.accepted:
