@@ -29,12 +29,17 @@ ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 64
 FILES = {
     "metalayer.yml": "name: bench\nversion: 1\nenvironments: {dev: {}}\n",
-    "bronze/events.yml": "type: inbox\ncolumns: {id: bigint, at: timestamptz, amount: double, note: varchar}\n",
+    "bronze/events.yml": "type: inbox\ncolumns: {id: bigint, happened_at: timestamptz, amount: double}\n",
 }
 
 
 def event(number: int) -> dict[str, object]:
-    return {"id": number, "at": "2026-03-01T09:00:00Z", "amount": number / 7, "note": f"event {number}, some words"}
+    return {
+        "id": number,
+        "happened_at": "2026-03-01T09:00:00Z",
+        "amount": number / 7,
+        "note": f"event {number}, some words",
+    }
 
 
 def metalayer(directory: Path, *arguments: str) -> str:
