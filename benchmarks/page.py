@@ -126,7 +126,8 @@ def write_page(results: Mapping[str, Any]) -> None:
     fixed = fixed_part(results)
     for workload, found in _found(results):
         lines = told(workload, found, fixed)
-        text += ["", f"## {workload.title}", "", workload.note, "", verdict(workload, lines), ""]
+        command = f"`python benchmarks/run.py --size {results['size']} --only {workload.name}`"
+        text += ["", f"## {workload.title}", "", command, "", workload.note, "", verdict(workload, lines), ""]
         text += list(_table(workload, lines, fixed))
         if chart := picture(workload, lines):
             IMAGES.mkdir(exist_ok=True)

@@ -93,6 +93,7 @@ SCRIPTS = {
         "Files into bronze, and what a run costs whatever it loads (the aim is 1.10 times the limit)",
         {"medium": ["--rows", "250000,1000000"], "full": ["--rows", "1000000,4000000,10000000"]},
     ),
+    "startup.py": ("Starting up, and a run with nothing to do", {"medium": ["--repeat", "3"], "full": []}),
     "commit.py": ("The commit alone", {"medium": ["200"], "full": []}),
     "incremental.py": (
         "Cost by the size of the table and of the change",
