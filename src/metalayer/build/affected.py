@@ -132,8 +132,8 @@ def _later(work: Work, plan: Maintenance, keys: str, of_key: Schema, found: Sche
     changes = inputs.leaves[arrivals.table].changes
     ever = session.rows_ever_sql(changes.table, changes)
     came = work.make("came", work.bind(arrivals.select))
-    names, newest = _fields(of_key), quote(arrivals.columns[time.lower()])
-    latest = f"(SELECT CAST(max({newest}) AS TIMESTAMPTZ) FROM {ever})"
+    names, extent = _fields(of_key), session.extent_sql(changes.table, arrivals.columns[time.lower()], changes)
+    latest = f"(SELECT CAST(most AS TIMESTAMPTZ) FROM {extent})"
     is_later = f"coalesce(bool_and(coalesce(CAST({quote(time)} AS TIMESTAMPTZ) > {latest}, false)), false)"
     going_on = keys
     if not session.query(f"SELECT {is_later} FROM {came}")[0][0]:
@@ -199,11 +199,13 @@ def _newest(work: Work, plan: Maintenance, keys: str) -> dict[tuple[str, Image],
     whole = plan.select.count(f'"→new:{leaf}"') == 1 and {column.lower() for column in model.key} <= set(reached)
     if not whole or not model.key or not item.changes.insert_only or item.newly or not isinstance(model.query, Ingest):
         return {}
-    first = quote((*model.order_by, *(("_changed_at",) if model.query.captures else ()), "_ingested_at")[0])
+    column = (*model.order_by, *(("_changed_at",) if model.query.captures else ()), "_ingested_at")[0]
+    first = quote(column)
     plus, old = inputs.item(leaf, Image.PLUS), inputs.item(leaf, Image.OLD)
     own = {quote(column): quote(reached[column.lower()]) for column in model.key}
     listed = ", ".join(own)
-    latest = f"SELECT max({first}) FROM {old}"
+    extent = inputs.site.session.extent_sql(item.changes.table, column, item.changes)
+    latest = f"SELECT most FROM {extent}"
     decided = work.make("decided", f"SELECT {listed} FROM {plus} GROUP BY {listed} HAVING max({first}) > ({latest})")
     equal = " AND ".join(f"k.{mine} IS NOT DISTINCT FROM d.{column}" for column, mine in own.items())
     taken = ", ".join(f"k.{mine}" for mine in own.values())

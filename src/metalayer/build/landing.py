@@ -371,9 +371,9 @@ def all_differ(session: Session, state: TableState, rows: str, column: Column) -
     So it is where rows carry the time of their last change and come in its order.
     """
     name = quote(column.name)
-    ever = f"SELECT min({name}) AS least, max({name}) AS most FROM {session.rows_ever_sql(state.name)}"
+    ever = session.extent_sql(state.name, column.name)
     beyond = f"coalesce(new.{name} < ever.least OR new.{name} > ever.most, false)"
-    return bool(session.query(f"SELECT coalesce(bool_and({beyond}), true) FROM {rows} AS new, ({ever}) AS ever")[0][0])
+    return bool(session.query(f"SELECT coalesce(bool_and({beyond}), true) FROM {rows} AS new, {ever} AS ever")[0][0])
 
 
 _QUICK = ("timestamptz", "timestamp", "date", "boolean", "bigint", "integer")

@@ -266,14 +266,30 @@ class Session:
     def rows_ever_sql(self, table: TableName, changes: Changes | None = None) -> str:
         """Return a FROM item with the rows that the pinned table's files hold, those that were deleted included.
 
-        Of these the least and the greatest value of a column is told by the files themselves, without reading rows.
         With ``changes`` of the table they are those of the files that it had before.
         """
+        return files.read_sql(self._ever(table, changes))
+
+    def extent_sql(self, table: TableName, column: str, changes: Changes | None = None) -> str:
+        """Return a FROM item of one row: the ``least`` and the ``most`` of a column among `rows_ever_sql`.
+
+        Each file is asked by itself: then the engine takes them from what the file says of itself, and reads no row.
+        """
+        ever, name = self._ever(table, changes), quote(column)
+        alone: list[tuple[DataFile, ...]] = [(file,) for file in ever.files]
+        each = (
+            f"SELECT min({name}) AS least, max({name}) AS most FROM {files.read_sql(replace(ever, files=some))}"
+            for some in alone or [()]
+        )
+        return f"(SELECT min(least) AS least, max(most) AS most FROM ({' UNION ALL '.join(each)}))"
+
+    def _ever(self, table: TableName, changes: Changes | None) -> FileList:
+        """Return a table's files without their delete files, as they are or as they were before changes."""
         listed = self.files(table)
         if changes is not None:
             listed = replace(self._shared.list_files(table, changes.since), schema=changes.schema)
-        whole = tuple(replace(file, delete_path=None, delete_key=None, deleted=0) for file in listed.files)
-        return files.read_sql(replace(listed, files=whole))
+        whole = (replace(file, delete_path=None, delete_key=None, deleted=0) for file in listed.files)
+        return replace(listed, files=tuple(whole))
 
     def files(self, table: TableName) -> FileList:
         """Return the pinned table's files."""
