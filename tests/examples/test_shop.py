@@ -97,7 +97,9 @@ def test_each_table_equals_a_plain_computation_before_and_after_new_files_arrive
     with countries.open("a", encoding="utf-8") as file:
         file.write("Greece,GR,Europe\nHong Kong,HK,Asia\nLebanon,LB,Middle East\nSingapore,SG,Asia\n")
     fourth = shop.run(report=False)
-    assert set(warnings(fourth)) <= {"gold.products returned_share_max", "silver.sales quantity_between"}
+    # Tolerances are shares of the rows that were computed, which are few here.
+    some = {"gold.products returned_share_max", "silver.sales quantity_between", "silver.sales customer_id_not_null"}
+    assert set(warnings(fourth)) <= some
     assert_equal_to_plain(shop)
 
 

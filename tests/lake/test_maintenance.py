@@ -88,7 +88,7 @@ def test_a_table_is_compacted_by_what_its_files_cost() -> None:
     assert chosen(listed(large, *[small] * 20), rule) == ()  # twenty files beside ten million rows cost nothing
     assert [file.id for file in chosen(listed((100_000, 400, 0), *[small] * 20), rule)] == list(range(1, 21))
     assert chosen(listed((100_000, 400, 0), *[small] * 4), rule) == ()
-    much, few = (1_000_000, 40, 400_000), (1_000_000, 40, 20_000)
+    much, few = (10_000_000, 40, 4_000_000), (10_000_000, 40, 200_000)
     assert [file.id for file in chosen(listed(few, much, few, few, few), rule)] == [0, 1, 2]
     assert len(chosen(listed(*[much] * 5), rule)) >= 4
     assert chosen(listed(*[(1_000_000, 40, 10)] * 5), rule) == ()

@@ -14,6 +14,7 @@ from metalayer.build.part import MANY, MOST, Later, NotProvableError, Part
 from metalayer.build.reading import LIVE, Reading, changes_since
 from metalayer.build.site import Site
 from metalayer.core.check import ROW_RULES, Action, Check, References
+from metalayer.core.errors import ConflictError
 from metalayer.core.model import Ingest, Kind, Model
 from metalayer.core.names import physical, quote
 from metalayer.core.schema import Schema
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from metalayer.core.sql.images import Image
     from metalayer.core.sql.incremental import Maintenance
     from metalayer.core.sql.sums import Sums
+    from metalayer.lake import Changes, Session
 
 
 @dataclass(slots=True)
@@ -130,9 +132,12 @@ def _later(work: Work, plan: Maintenance, keys: str, of_key: Schema, found: Sche
     if time.lower() not in arrivals.columns or None in own.values() or declared not in {None, types.get(time)}:
         return None
     changes = inputs.leaves[arrivals.table].changes
+    extent = _extent(session, changes, arrivals.columns[time.lower()])
+    if extent is None:
+        return None
     ever = session.rows_ever_sql(changes.table, changes)
     came = work.make("came", work.bind(arrivals.select))
-    names, extent = _fields(of_key), session.extent_sql(changes.table, arrivals.columns[time.lower()], changes)
+    names = _fields(of_key)
     latest = f"(SELECT CAST(most AS TIMESTAMPTZ) FROM {extent})"
     is_later = f"coalesce(bool_and(coalesce(CAST({quote(time)} AS TIMESTAMPTZ) > {latest}, false)), false)"
     going_on = keys
@@ -200,11 +205,12 @@ def _newest(work: Work, plan: Maintenance, keys: str) -> dict[tuple[str, Image],
     if not whole or not model.key or not item.changes.insert_only or item.newly or not isinstance(model.query, Ingest):
         return {}
     column = (*model.order_by, *(("_changed_at",) if model.query.captures else ()), "_ingested_at")[0]
-    first = quote(column)
+    first, extent = quote(column), _extent(inputs.site.session, item.changes, column)
+    if extent is None:
+        return {}
     plus, old = inputs.item(leaf, Image.PLUS), inputs.item(leaf, Image.OLD)
     own = {quote(column): quote(reached[column.lower()]) for column in model.key}
     listed = ", ".join(own)
-    extent = inputs.site.session.extent_sql(item.changes.table, column, item.changes)
     latest = f"SELECT most FROM {extent}"
     decided = work.make("decided", f"SELECT {listed} FROM {plus} GROUP BY {listed} HAVING max({first}) > ({latest})")
     equal = " AND ".join(f"k.{mine} IS NOT DISTINCT FROM d.{column}" for column, mine in own.items())
@@ -215,6 +221,17 @@ def _newest(work: Work, plan: Maintenance, keys: str) -> dict[tuple[str, Image],
     at = " AND ".join(f"o.{column} IS NOT DISTINCT FROM u.{mine}" for column, mine in own.items())
     rest = f"SELECT o.* FROM {old} AS o SEMI JOIN {open_} AS u ON {at}"
     return {(leaf, Image.NEW): f"(SELECT * FROM {plus} UNION ALL {rest})"}
+
+
+def _extent(session: Session, changes: Changes, column: str) -> str | None:
+    """Return `Session.extent_sql` of the files from before changes; None where that state is forgotten.
+
+    The changes are provable nevertheless: nothing that came since is forgotten.
+    """
+    try:
+        return session.extent_sql(changes.table, column, changes)
+    except ConflictError:
+        return None
 
 
 def _fields(columns: Schema) -> str:

@@ -142,7 +142,6 @@ MISTAKES = (
         {"full": "a file\n", **_with("lake: {data: full/lake}")},
         mended=_with("lake: {data: lake}"),
     ),
-    Mistake("an_extra_for_encryption_that_is_missing", "run", _with("lake: {encrypted: true}"), mended=_with("")),
     Mistake(
         "an_extra_for_a_python_model_that_is_missing",
         "run",
