@@ -49,8 +49,8 @@ MISTAKES = (
     Mistake(
         "a_number_out_of_range",
         "run",
-        {"silver/n.sql": _column("n", "CAST(order_id AS TINYINT) * CAST(100 AS TINYINT)")},
-        mended={"silver/n.sql": _column("n", "CAST(order_id AS BIGINT) * 100")},
+        {"silver/n.sql": _column("n", "CAST(order_id AS TINYINT) * CAST(40 AS TINYINT)")},
+        mended={"silver/n.sql": _column("n", "CAST(order_id AS BIGINT) * 40")},
     ),
     Mistake(
         "a_function_that_wants_another_type",
