@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,19 @@ def logical_server(programs: Path | None = None) -> Iterator[Server]:
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def database_on(server: Server) -> Iterator[str]:
+    """Make a database and yield its URL; its slots go with it."""
+    name = f"d{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield server.url.replace("/postgres?", f"/{name}?")
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
+        )
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def programs_of(version: str) -> Path | None:

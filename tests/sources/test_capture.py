@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from metalayer.core.source import Engine, Source
 from metalayer.sources.conformance import CHECKS, Probe
 from metalayer.sources.conformance_kills import Course, check_survives_kills
 from metalayer.sources.postgres_slot import connected
-from sources.capturing import Bronze, logical_server, programs_of
+from sources.capturing import Bronze, database_on, logical_server, programs_of
 from sources.killing import in_children_of
 from sources.loading import DuckEngine
 
@@ -33,22 +32,8 @@ def source_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def url(source_server: Server) -> Iterator[str]:
-    """A database of its own; its slots go with it."""
-    name = f"d{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(source_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield source_server.url.replace("/postgres?", f"/{name}?")
-        connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
-        )
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def engine() -> Iterator[DuckEngine]:
-    made = DuckEngine()
-    yield made
-    made.connection.close()
+    with database_on(source_server) as made:
+        yield made
 
 
 @pytest.fixture

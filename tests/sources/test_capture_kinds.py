@@ -16,7 +16,7 @@ from metalayer.sources import source_type
 from metalayer.sources.conformance import drained
 from metalayer.sources.databases import DatabaseOptions
 from metalayer.sources.postgres_slot import name_of
-from sources.capturing import Bronze, logical_server
+from sources.capturing import Bronze, database_on, logical_server
 from sources.loading import DuckEngine
 
 
@@ -28,21 +28,8 @@ def source_server() -> Iterator[Server]:
 
 @pytest.fixture
 def url(source_server: Server) -> Iterator[str]:
-    name = f"d{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(source_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield source_server.url.replace("/postgres?", f"/{name}?")
-        connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
-        )
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def engine() -> Iterator[DuckEngine]:
-    made = DuckEngine()
-    yield made
-    made.connection.close()
+    with database_on(source_server) as made:
+        yield made
 
 
 VALUES = {

@@ -15,7 +15,7 @@ from metalayer.core.source import Cursor, Engine, Source, Surroundings
 from metalayer.sources import source_type
 from metalayer.sources.conformance import CHECKS, Probe, drained, rows_of
 from metalayer.sources.databases import DatabaseOptions
-from sources.databases import MARIADB, Database, mariadb
+from sources.databases import Database, mariadb
 from sources.loading import DuckEngine
 
 KINDS = ("postgres", "sqlite", "duckdb", "mysql")
@@ -23,8 +23,6 @@ KINDS = ("postgres", "sqlite", "duckdb", "mysql")
 
 @pytest.fixture(scope="module")
 def mysql() -> Iterator[str]:
-    if MARIADB is None:
-        pytest.skip("no MariaDB here: apt-get install mariadb-server")
     with mariadb() as address:
         yield address
 

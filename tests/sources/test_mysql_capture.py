@@ -16,7 +16,7 @@ from metalayer.sources import binlog, mysql_json, mysql_snapshot, mysql_stream, 
 from metalayer.sources.conformance import CHECKS, TROUBLES, LockedOut
 from metalayer.sources.databases import DatabaseOptions
 from metalayer.sources.mysql_statements import effect
-from sources.databases import MARIADB, Database, connection_words, mariadb
+from sources.databases import Database, connection_words, mariadb
 from sources.loading import DuckEngine, Loaded, load
 
 EVERY_TYPE = """
@@ -57,8 +57,6 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    if MARIADB is None:
-        pytest.skip("no MariaDB here: apt-get install mariadb-server")
     with mariadb() as address:
         yield address
 
@@ -454,8 +452,6 @@ def test_rows_that_were_set_aside_are_read_again(shop: Database, engine: DuckEng
 
 
 def test_what_mariadb_compresses_is_read() -> None:
-    if MARIADB is None:
-        pytest.skip("no MariaDB here: apt-get install mariadb-server")
     options = (
         "--log-bin-compress",
         "--log-bin-compress-min-len=10",

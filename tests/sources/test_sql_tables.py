@@ -18,7 +18,7 @@ from metalayer.core.source import Source, Surroundings
 from metalayer.sources import source_type, sql_tables, sql_values
 from metalayer.sources.conformance import CHECKS, TROUBLES, LockedOut
 from metalayer.sources.sql import SqlOptions
-from sources.databases import MARIADB, Database, mariadb
+from sources.databases import Database, mariadb
 from sources.loading import DuckEngine, load
 
 KINDS = ("sqlite", "postgres", "mysql")
@@ -26,8 +26,6 @@ KINDS = ("sqlite", "postgres", "mysql")
 
 @pytest.fixture(scope="module")
 def maria() -> Iterator[str]:
-    if MARIADB is None:
-        pytest.skip("no MariaDB here: apt-get install mariadb-server")
     with mariadb() as address:
         yield address
 

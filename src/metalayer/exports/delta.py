@@ -6,6 +6,8 @@ Each table is a transaction of its own: Delta has none over several. Needs the e
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from metalayer.core.errors import ExportError
 from metalayer.core.export import Export, ExportedTable, Held
 from metalayer.core.names import quote
-from metalayer.exports.destination import Delivery, Moved
+from metalayer.exports.destination import Delivery, Moved, note, noted
 from metalayer.exports.portable import cast
 
 if TYPE_CHECKING:
@@ -61,8 +63,7 @@ class DeltaDestination:
             return None
         for entry in DeltaTable(place).history():
             if _NOTE in entry:
-                said = json.loads(entry[_NOTE])
-                return Held.from_json(said["state"]) if said["export"] == self._export.name else None
+                return noted(self._export, json.loads(entry[_NOTE]))
             if not str(entry.get("operation", "")).upper().startswith(_KEEPING):
                 return None
         return None
@@ -134,8 +135,8 @@ class DeltaDestination:
     def _note(self, delivery: Delivery, rows: int) -> Any:
         from deltalake import CommitProperties  # noqa: PLC0415 - an extra
 
-        said = {"export": self._export.name, "state": replace(delivery.state, rows=rows).as_json()}
-        return CommitProperties(custom_metadata={_NOTE: json.dumps(said)})
+        said = json.dumps(note(self._export, replace(delivery.state, rows=rows)))
+        return CommitProperties(custom_metadata={_NOTE: said})
 
 
 def _name(column: str) -> str:
@@ -143,23 +144,16 @@ def _name(column: str) -> str:
     return "`" + column.replace("`", "``") + "`"
 
 
-class _told:  # noqa: N801 - used like a function
+@contextmanager
+def _told(export: Export) -> Iterator[None]:
     """Tell what the library refuses in our words."""
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415 - an extra
 
-    def __init__(self, export: Export) -> None:
-        self._export = export
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        from deltalake.exceptions import DeltaError  # noqa: PLC0415 - an extra
-
-        if isinstance(error, DeltaError | OSError):
-            raise ExportError(
-                f"The Delta tables of the export {self._export.name} cannot be written: {str(error).splitlines()[0]}",
-                hint="Look at the directory, and export again; what was committed is noticed.",
-                location=self._export.location,
-            ) from error
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        raise ExportError(
+            f"The Delta tables of the export {export.name} cannot be written: {str(error).splitlines()[0]}",
+            hint="Look at the directory, and export again; what was committed is noticed.",
+            location=export.location,
+        ) from error

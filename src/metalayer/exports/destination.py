@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from metalayer.core.export import ExportedTable, Held
+from metalayer.core.export import Export, ExportedTable, Held
 from metalayer.core.schema import Schema
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class Moved:
 
     added: int
     removed: int
+
+
+def note(export: Export, state: Held) -> dict[str, object]:
+    """Return what is written down beside rows, as a JSON object: whose they are, and of which state."""
+    return {"export": export.name, "state": state.as_json()}
+
+
+def noted(export: Export, found: Mapping[str, Any]) -> Held | None:
+    """Return the state that a `note` tells of, None where it is another export's."""
+    return Held.from_json(found["state"]) if found["export"] == export.name else None
 
 
 class Destination(Protocol):

@@ -94,7 +94,8 @@ def send(export: Export, dock: Dock, note: Note, *, whole: bool = False) -> tupl
         BuildError: a table was never built.
         ExportError, ExportUnavailableError: the destination refuses, or does not answer.
     """
-    loads = [_load(item, dock) for item in export.tables]
+    at = _committed_at(dock, dock.state.snapshot) or ""
+    loads = [_load(item, dock, at) for item in export.tables]
     with ExitStack() as opened:
         place = opened.enter_context(destination_of(export, dock.root))
         decided = [(load, *_decision(load, place.held(load.item), dock, whole=whole)) for load in loads]
@@ -122,7 +123,8 @@ class _Load:
     offered: Offered
 
 
-def _load(item: ExportedTable, dock: Dock) -> _Load:
+def _load(item: ExportedTable, dock: Dock, at: str) -> _Load:
+    """Return a table as the role sees it in the dock's state, which was committed ``at``."""
     model = dock.access.project.model(item.table)
     sight = dock.access.sight(item.table)
     if not sight:
@@ -139,7 +141,6 @@ def _load(item: ExportedTable, dock: Dock) -> _Load:
             hint=f"Build it first: metalayer run -s {item.table}",
             location=item.location,
         )
-    at = dock.lake.committed_at(dock.state.snapshot)
     identity = f"{table.uuid}:{table.table_id}" if table is not None and not is_view else "view"
     view = "" if dock.access.reader.is_owner else dock.access.fingerprint([item.table])
     columns = ", ".join(f"{seen.column.name} {seen.column.type}" for seen in sight.columns)
@@ -148,7 +149,7 @@ def _load(item: ExportedTable, dock: Dock) -> _Load:
         model,
         sight,
         Offered(
-            Held(identity, dock.state.snapshot, "" if at is None else at.isoformat(), f"{view}({columns})", 0),
+            Held(identity, dock.state.snapshot, at, f"{view}({columns})", 0),
             None if table is None or is_view else table.head,
             None,
             _key(model, sight),
@@ -170,9 +171,14 @@ def _key(model: Model, sight: Sight) -> tuple[str, ...]:
 def _decision(load: _Load, held: Held | None, dock: Dock, *, whole: bool) -> tuple[Decision, Held | None]:
     if whole:
         return Decision(Amount.ALL, "asked to go whole"), held
-    at = None if held is None else dock.lake.committed_at(held.snapshot)
-    known = replace(load.offered, known_at=None if at is None else at.isoformat())
-    return decide(held, known, load.item), held
+    known_at = None if held is None else _committed_at(dock, held.snapshot)
+    return decide(held, replace(load.offered, known_at=known_at), load.item), held
+
+
+def _committed_at(dock: Dock, snapshot: int) -> str | None:
+    """Return when a snapshot was committed, as destinations keep it; None where it is forgotten."""
+    at = dock.lake.committed_at(snapshot)
+    return None if at is None else at.isoformat()
 
 
 @dataclass(frozen=True, slots=True)

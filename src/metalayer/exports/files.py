@@ -7,7 +7,6 @@ in a small file beside it; where that one is lost, or not of that file, the tabl
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Final, Self
 from metalayer.core.errors import ExportError, ShortageError
 from metalayer.core.export import Export, ExportedTable, ExportKind, Held
 from metalayer.core.names import literal
-from metalayer.exports.destination import Delivery, Moved
+from metalayer.exports.destination import Delivery, Moved, note, noted
+from metalayer.lake.disk import make_durable
 
 if TYPE_CHECKING:
     from metalayer.lake import Session
@@ -61,12 +61,8 @@ class FileDestination:
         try:
             said = json.loads(self._book(place).read_text("utf-8"))
             stat = place.stat()
-            if said["export"] != self._export.name or (said["size"], said["mtime_ns"]) != (
-                stat.st_size,
-                stat.st_mtime_ns,
-            ):
-                return None
-            return Held.from_json(said["state"])
+            is_it = (said["size"], said["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns)
+            return noted(self._export, said) if is_it else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -93,15 +89,10 @@ class FileDestination:
         """Rename the files into their places, and write down what they hold."""
         try:
             for beside, place, state in self._written:
-                _make_durable(beside)
+                make_durable(str(beside))
                 beside.rename(place)
                 stat = place.stat()
-                said = {
-                    "export": self._export.name,
-                    "state": state.as_json(),
-                    "size": stat.st_size,
-                    "mtime_ns": stat.st_mtime_ns,
-                }
+                said = {**note(self._export, state), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
                 book = self._book(place)
                 unnamed = book.with_name(f"{book.name}.{secrets.token_hex(4)}")
                 unnamed.write_text(json.dumps(said), encoding="utf-8")
@@ -119,11 +110,3 @@ class FileDestination:
 
     def _book(self, place: Path) -> Path:
         return place.with_name(f".{place.name}.held.json")
-
-
-def _make_durable(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

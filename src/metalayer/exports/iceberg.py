@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from metalayer.core.errors import ExportError
 from metalayer.core.export import Export, ExportedTable, Held
-from metalayer.exports.destination import Delivery, Moved
+from metalayer.exports.destination import Delivery, Moved, note, noted
 from metalayer.exports.portable import cast
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class IcebergDestination:
     def held(self, item: ExportedTable) -> Held | None:
         """Return what the newest snapshot says, None where it is another program's."""
         said = self._said(item)
-        return Held.from_json(said["state"]) if said is not None and said["export"] == self._export.name else None
+        return None if said is None else noted(self._export, said)
 
     def _said(self, item: ExportedTable) -> dict[str, Any] | None:
         name = _identifier(item)
@@ -82,7 +82,7 @@ class IcebergDestination:
             )
         select = cast(delivery.columns, rows, small=False)
         [(count,)] = session.query(f"SELECT count(*) FROM ({rows})")
-        said = {"export": self._export.name, "state": replace(delivery.state, rows=count).as_json()}
+        said = json.dumps(note(self._export, replace(delivery.state, rows=count)))
         reader = session.arrow_reader(select)
         if table is None:
             self._catalog.create_namespace_if_not_exists(name[0])
@@ -90,7 +90,7 @@ class IcebergDestination:
         with table.transaction() as transaction:
             self._fit(table, transaction, reader.schema)
             write = transaction.append if table.current_snapshot() is None else transaction.overwrite
-            write(reader, snapshot_properties={_NOTE: json.dumps(said)})
+            write(reader, snapshot_properties={_NOTE: said})
         return Moved(count, before.rows if before is not None else 0)
 
     def change(self, delivery: Delivery, session: Session, gone: str, came: str) -> Moved | None:  # noqa: ARG002 - a `Destination`
