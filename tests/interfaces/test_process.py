@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,15 @@ def test_a_reader_that_goes_away_is_no_fault(ran: Metalayer) -> None:
     assert process.returncode == 141
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let children hear Ctrl-C: what runs the tests in the background of a shell leaves it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_is_cancelled_and_can_go_on(project: Metalayer, number: signal.Signals, code: int) -> None:
     with subprocess.Popen(
